@@ -1,0 +1,10 @@
+//! `runbook` executes incident runbooks against a Heroku app and its MariaDB database, and gates every step on
+//! measured connection health.
+//!
+//! Modules import only those listed before them (`tests/architecture.rs` enforces it):
+//! `source` · `health` · `expr` · `platform` · `action` · `spec` · `plan` · `engine` · `journal` · `reporter` ·
+//! `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
+
+pub mod cli;
+#[cfg(feature = "lab")]
+pub mod lab;
