@@ -6,5 +6,9 @@
 //! `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
 
 pub mod cli;
+pub mod expr;
+pub mod health;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod platform;
+pub mod source;

@@ -1,0 +1,98 @@
+//! The metrics a condition may name.
+
+use serde::{Deserialize, Serialize};
+
+use super::Unit;
+
+/// One metric. Each is unknown in a sample that did not measure it, and unknown never passes a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of the connection limit in use: the larger of server-wide and account-wide.
+    Usage,
+    /// Connections in use, on whichever of server or account is tighter.
+    Used,
+    /// The limit that `used` counts against, read from the server.
+    Limit,
+    /// Sessions that execute a statement, the sampler excluded.
+    Running,
+    /// Sessions that sleep, of any age.
+    Sleeping,
+    /// Sessions that have slept at least 60 s.
+    Idle,
+    /// Age of the oldest sleeper.
+    OldestIdle,
+    /// Logins refused for want of a slot in the interval, our own attempts excluded.
+    Refused,
+    /// Slope of `used` over the window (Theil–Sen), zero unless beyond the noise.
+    Growth,
+    /// (limit − used) ÷ growth; for ever when growth is not positive.
+    TimeToFull,
+    /// Dynos of the formation that are up.
+    DynosUp,
+    /// Dynos that the formation asks for.
+    DynosWanted,
+    /// Dynos of the formation that are crashed.
+    DynosCrashed,
+    /// Share of page probes in the window that were answered below 500.
+    PagesOk,
+    /// 95th percentile of the latency of page probes in the window.
+    PagesP95,
+    /// Every wanted dyno up, none crashed and, where pages are measured, `pages.ok` at least 95 %.
+    Live,
+}
+
+impl Metric {
+    /// Every metric, in the order in which they are shown.
+    pub const ALL: [Self; 16] = [
+        Self::Usage,
+        Self::Used,
+        Self::Limit,
+        Self::Running,
+        Self::Sleeping,
+        Self::Idle,
+        Self::OldestIdle,
+        Self::Refused,
+        Self::Growth,
+        Self::TimeToFull,
+        Self::DynosUp,
+        Self::DynosWanted,
+        Self::DynosCrashed,
+        Self::PagesOk,
+        Self::PagesP95,
+        Self::Live,
+    ];
+
+    /// Its name in conditions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Used => "used",
+            Self::Limit => "limit",
+            Self::Running => "running",
+            Self::Sleeping => "sleeping",
+            Self::Idle => "idle",
+            Self::OldestIdle => "oldest_idle",
+            Self::Refused => "refused",
+            Self::Growth => "growth",
+            Self::TimeToFull => "time_to_full",
+            Self::DynosUp => "dynos.up",
+            Self::DynosWanted => "dynos.wanted",
+            Self::DynosCrashed => "dynos.crashed",
+            Self::PagesOk => "pages.ok",
+            Self::PagesP95 => "pages.p95",
+            Self::Live => "live",
+        }
+    }
+
+    /// The unit it is measured in.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Usage | Self::PagesOk => Unit::Ratio,
+            Self::OldestIdle | Self::TimeToFull | Self::PagesP95 => Unit::Duration,
+            Self::Growth => Unit::Rate,
+            Self::Live => Unit::Truth,
+            _ => Unit::Count,
+        }
+    }
+}

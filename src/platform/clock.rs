@@ -1,0 +1,46 @@
+//! Time, injected: the system's for real runs, a stepped one in tests.
+
+use std::time::Duration;
+
+use crate::health::Moment;
+
+/// Where time comes from.
+pub trait Clock: Send + Sync {
+    /// Now, on the run's monotonic clock.
+    fn now(&self) -> Moment;
+    /// Now, by the wall clock, for people and records.
+    fn wall(&self) -> jiff::Timestamp;
+    /// Waits. Only the driver and the edges of the platform wait.
+    fn sleep(&self, time: Duration);
+}
+
+/// The system's clock; its origin is its creation.
+#[derive(Debug)]
+pub struct SystemClock {
+    origin: std::time::Instant,
+}
+
+impl SystemClock {
+    /// A clock that begins now.
+    #[expect(clippy::disallowed_methods, reason = "the clock is this module's to read")]
+    pub fn start() -> Self {
+        Self {
+            origin: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the clock is this module's to wait on")]
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}

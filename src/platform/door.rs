@@ -1,0 +1,124 @@
+//! Read authority and write authority, as types. Nothing a dry run holds leads to an [`Actuator`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::change::{Change, Effect};
+use super::clock::Clock;
+use super::error::{ChangeError, Fault, FaultKind};
+use super::reads::{DatabaseReads, GitReads, HerokuReads};
+use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
+
+/// Read authority: named questions only.
+#[derive(Clone)]
+pub struct Observer {
+    pub(in crate::platform) heroku: Arc<dyn HerokuReads>,
+    pub(in crate::platform) database: Option<Arc<dyn DatabaseReads>>,
+    pub(in crate::platform) git: Arc<dyn GitReads>,
+    pub(in crate::platform) clock: Arc<dyn Clock>,
+}
+
+impl Observer {
+    /// Heroku's side.
+    pub fn heroku(&self) -> &dyn HerokuReads {
+        &*self.heroku
+    }
+
+    /// The database's side; `None` with `--no-database`.
+    pub fn database(&self) -> Option<&dyn DatabaseReads> {
+        self.database.as_deref()
+    }
+
+    /// The working tree and its remote.
+    pub fn git(&self) -> &dyn GitReads {
+        &*self.git
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+}
+
+/// The writing halves of the world, as the platform holds them.
+pub(in crate::platform) struct Writers {
+    pub(in crate::platform) heroku: Arc<dyn HerokuWrites>,
+    pub(in crate::platform) database: Option<Arc<dyn DatabaseWrites>>,
+    pub(in crate::platform) git: Arc<dyn GitWrites>,
+    pub(in crate::platform) commands: Arc<dyn CommandWrites>,
+}
+
+/// Write authority at rest. It cannot act; it is consumed to give an [`Actuator`], and cannot be copied or built
+/// outside the platform.
+pub struct Sealed {
+    pub(in crate::platform) writers: Writers,
+}
+
+/// Proof that a plan was shown and confirmed: names the plan by its id.
+pub struct Permit {
+    plan: String,
+}
+
+impl Sealed {
+    /// Binds the authority to the plan that was confirmed (by a person's yes, or by `--yes`).
+    pub fn permit(&self, plan: &str, confirmed: bool) -> Option<Permit> {
+        let _ = &self.writers;
+        confirmed.then(|| Permit {
+            plan: plan.to_owned(),
+        })
+    }
+
+    /// Opens it: from here on changes are possible.
+    pub fn open(self, permit: Permit) -> Actuator {
+        Actuator {
+            writers: self.writers,
+            plan: permit.plan,
+        }
+    }
+}
+
+/// Write authority, opened for one confirmed plan.
+pub struct Actuator {
+    writers: Writers,
+    plan: String,
+}
+
+impl Actuator {
+    /// The plan it was opened for.
+    pub fn plan(&self) -> &str {
+        &self.plan
+    }
+
+    /// Performs one change, once. `timeout` bounds a push or a program; an API request has its own 30 s.
+    ///
+    /// # Errors
+    /// [`ChangeError`] says whether the change may have happened all the same.
+    pub fn perform(
+        &self,
+        change: &Change,
+        timeout: Duration,
+        lines: &Lines<'_>,
+    ) -> Result<Effect, ChangeError> {
+        match change {
+            Change::Restart { scope } => self.writers.heroku.restart(scope),
+            Change::Scale { kind, quantity } => self.writers.heroku.scale(kind, *quantity),
+            Change::Rollback { release, .. } => self.writers.heroku.rollback(release),
+            Change::Promote { slug, commit } => self
+                .writers
+                .heroku
+                .promote(slug, &format!("Deploy {}", commit.get(..8).unwrap_or(commit))),
+            Change::Kill { victims, rule } => match &self.writers.database {
+                Some(database) => database.kill(victims, rule),
+                None => Err(ChangeError::nothing_changed(Fault::new(
+                    FaultKind::Unsupported,
+                    "killing idle sessions",
+                    "the run was told not to use the database (--no-database)",
+                ))),
+            },
+            Change::Commit { paths, message } => self.writers.git.commit(paths, message),
+            Change::Revert { commit } => self.writers.git.revert(commit),
+            Change::Push { commit, branch } => self.writers.git.push(commit, branch, timeout, lines),
+            Change::Command { argv } => self.writers.commands.run(argv, timeout, lines),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The only door to network, database, git, processes and clock.
+//!
+//! It gives an [`Observer`] (reads) and, only against a permit for a confirmed plan, an [`Actuator`] (changes). It
+//! knows no runbook, and nothing outside it may open a socket, start a process or read the time.
+
+pub mod git;
+pub mod heroku;
+pub mod mariadb;
+
+mod change;
+mod clock;
+mod door;
+mod error;
+mod facts;
+mod reads;
+mod writes;
+
+pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim};
+pub use clock::{Clock, SystemClock};
+pub use door::{Actuator, Observer, Permit, Sealed};
+pub use error::{Certainty, ChangeError, Fault, FaultKind};
+pub use facts::{
+    App, BuildOrigin, Census, CensusGroup, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation,
+    IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
+};
+pub use reads::{DatabaseReads, GitReads, HerokuReads};
+pub use writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};

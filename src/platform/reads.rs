@@ -1,0 +1,82 @@
+//! The questions that may be asked of the world. None of them changes anything.
+
+use super::change::KillRule;
+use super::error::Fault;
+use super::facts::{
+    App, Census, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation, IdleSession, LogLine, Release,
+    Slug, TreeChange, TreeState,
+};
+use crate::health::{DatabaseReading, PageReading, Reading};
+
+/// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
+/// dry run does not ask it).
+pub trait HerokuReads: Send + Sync {
+    /// The app (`GET /apps/A`, its features, the newest release's origin).
+    fn app(&self) -> Result<App, Fault>;
+    /// Every dyno, one-offs included.
+    fn dynos(&self) -> Result<Vec<Dyno>, Fault>;
+    /// The formation.
+    fn formation(&self) -> Result<Vec<Formation>, Fault>;
+    /// The newest releases, newest first.
+    fn releases(&self, newest: usize) -> Result<Vec<Release>, Fault>;
+    /// One slug.
+    fn slug(&self, id: &str) -> Result<Slug, Fault>;
+    /// Which config keys would change if `release` became current.
+    fn config_changes(&self, release: &str) -> Result<Vec<ConfigChange>, Fault>;
+    /// Other apps that share the database add-on: a kill hits them too.
+    fn sharing_apps(&self) -> Result<Vec<String>, Fault>;
+    /// The last lines of the app's log, of one dyno or of all.
+    fn recent_logs(&self, lines: u32, dyno: Option<&str>) -> Result<Vec<LogLine>, Fault>;
+    /// One page probe of `path` against the site.
+    fn probe_page(&self, path: &str) -> Reading<PageReading>;
+    /// Value of `WEB_CONCURRENCY`, when set.
+    fn web_concurrency(&self) -> Result<Option<u64>, Fault>;
+    /// API calls made so far.
+    fn calls(&self) -> u64;
+    /// The base URL of the API, for previews.
+    fn api_url(&self) -> String;
+}
+
+/// Questions to the database, answered by the one thread that owns the one connection.
+pub trait DatabaseReads: Send + Sync {
+    /// Takes one reading now (one statement, one round trip; connects first when there is no connection). Bounded by
+    /// 500 ms on the server and by the connect deadline.
+    fn sample(&self) -> DatabaseReading;
+    /// What the server is, from the current connection (connects if need be).
+    fn facts(&self) -> Result<DatabaseFacts, Fault>;
+    /// Sessions that `rule` would end now, oldest first, at most `rule.at_most`.
+    fn idle_sessions(&self, rule: &KillRule) -> Result<Vec<IdleSession>, Fault>;
+    /// Who holds the slots.
+    fn census(&self) -> Result<Census, Fault>;
+    /// The SQL that a kill of these sessions by `rule` would send, for previews.
+    fn kill_sql(&self, victims: &[super::change::Victim], rule: &KillRule) -> String;
+    /// Logins attempted so far.
+    fn logins(&self) -> u64;
+    /// `user@host:port/db`, without the password.
+    fn name(&self) -> String;
+}
+
+/// Questions to the app's git working tree, and to its remote on Heroku.
+pub trait GitReads: Send + Sync {
+    /// The tree's state. Refuses a detached HEAD, an unborn branch, a shallow clone, a bare repository, no repository.
+    fn tree(&self) -> Result<TreeState, Fault>;
+    /// Expands names and globs to the paths that exist or are tracked; an entry that matches nothing is a fault unless
+    /// it is marked optional. Pairs are (pattern, optional).
+    fn expand(&self, patterns: &[(String, bool)]) -> Result<Vec<String>, Fault>;
+    /// What a commit of `paths` would hold, compared with `HEAD` (a temporary index; the real one is not touched).
+    fn pending(&self, paths: &[String]) -> Result<Vec<TreeChange>, Fault>;
+    /// Commits in `from..to`, newest first. `from` unknown here is a fault of kind `Missing`.
+    fn commits_between(&self, from: &str, to: &str) -> Result<Vec<CommitFact>, Fault>;
+    /// What changed between two commits.
+    fn changes_between(&self, from: &str, to: &str) -> Result<Vec<TreeChange>, Fault>;
+    /// One commit.
+    fn commit(&self, revision: &str) -> Result<CommitFact, Fault>;
+    /// Parents of a commit.
+    fn parents(&self, revision: &str) -> Result<Vec<String>, Fault>;
+    /// The commit that `branch` has on Heroku's git (`ls-remote`); `None` when it has none.
+    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault>;
+    /// A file of the working tree, as text.
+    fn file(&self, path: &str) -> Result<Option<String>, Fault>;
+    /// URL of the push target, without credentials.
+    fn remote_url(&self) -> String;
+}
