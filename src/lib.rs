@@ -5,10 +5,13 @@
 //! `source` · `health` · `expr` · `platform` · `action` · `spec` · `plan` · `engine` · `journal` · `reporter` ·
 //! `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
 
+pub mod action;
 pub mod cli;
+pub mod engine;
 pub mod expr;
 pub mod health;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod plan;
 pub mod platform;
 pub mod source;

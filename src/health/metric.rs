@@ -29,14 +29,19 @@ pub enum Metric {
     /// (limit − used) ÷ growth; for ever when growth is not positive.
     TimeToFull,
     /// Dynos of the formation that are up.
+    #[serde(rename = "dynos.up")]
     DynosUp,
     /// Dynos that the formation asks for.
+    #[serde(rename = "dynos.wanted")]
     DynosWanted,
     /// Dynos of the formation that are crashed.
+    #[serde(rename = "dynos.crashed")]
     DynosCrashed,
     /// Share of page probes in the window that were answered below 500.
+    #[serde(rename = "pages.ok")]
     PagesOk,
     /// 95th percentile of the latency of page probes in the window.
+    #[serde(rename = "pages.p95")]
     PagesP95,
     /// Every wanted dyno up, none crashed and, where pages are measured, `pages.ok` at least 95 %.
     Live,

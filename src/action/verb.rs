@@ -1,0 +1,181 @@
+//! The trait that every verb implements, and what it answers with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::param::Bindings;
+use super::scene::{Failure, Progress, Scene};
+use crate::health::{Unit, Value};
+use crate::platform::{Before, Change};
+use crate::source::{Diagnostic, Spanned};
+
+/// A verb: the action of one step.
+pub trait Action: std::fmt::Debug + Send + Sync {
+    /// Its name in the file.
+    fn verb(&self) -> &'static str;
+
+    /// Whether it may change anything. A mutating step is always gated.
+    fn mutates(&self) -> bool;
+
+    /// Typed outputs that later conditions and messages may read as `steps.ID.NAME`.
+    fn outputs(&self) -> &'static [Output] {
+        &[]
+    }
+
+    /// Texts that may hold `${{ }}` templates, for checking before the run.
+    fn texts(&self) -> Vec<&Spanned<String>> {
+        Vec::new()
+    }
+
+    /// Binds parameters; every fault at once. Bounds that depend on nothing but the values are checked here.
+    fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
+        let _ = bindings;
+        Vec::new()
+    }
+
+    /// `wait` and `check`: the condition that is the action's whole work. The engine evaluates it.
+    fn awaits(&self) -> Option<Awaits<'_>> {
+        None
+    }
+
+    /// How long the action may take when the step sets no `timeout`.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    /// What the step would do, from live state, without changing anything. Doubles as the preflight of a real run: a
+    /// failure here ends the run before any change (exit 9).
+    ///
+    /// # Errors
+    /// What makes the step impossible, found before anything happens.
+    fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure>;
+
+    /// What comes next. Called again after every change, wait and answer, until it says [`Next::Done`].
+    ///
+    /// # Errors
+    /// What failed; changes already made are in `progress`.
+    fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure>;
+}
+
+/// What a verb wants now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Intend and perform this change.
+    Change {
+        /// The change.
+        change: Change,
+        /// The world before it, read just now.
+        before: Before,
+    },
+    /// Call again in `again`: something is awaited that only observation tells.
+    Wait {
+        /// What is awaited, for the display: `release v13 to succeed`.
+        awaited: String,
+        /// When to look again.
+        again: Duration,
+    },
+    /// Ask a person; the answer comes back in `Progress::answers`. `--yes` answers yes when `assent` is set.
+    Ask {
+        /// The question.
+        question: String,
+        /// `--yes` may answer it.
+        assent: bool,
+    },
+    /// The action is over.
+    Done(Done),
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// Whether anything was changed.
+    pub status: Status,
+    /// One line for people: `killed 112 idle sessions`.
+    pub summary: String,
+    /// Typed outputs.
+    pub outputs: BTreeMap<String, Value>,
+    /// More lines for people: a diagnosis, what git still holds.
+    pub notes: Vec<String>,
+    /// Every dyno was proven replaced.
+    pub replaced_all: bool,
+}
+
+/// Whether an action changed anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It changed something, or did what a reading verb does.
+    #[default]
+    Acted,
+    /// It found nothing to do, which is success; in a ladder it passes to the next rung at once.
+    NothingToDo,
+    /// What it would do was done already in this run or before it.
+    AlreadySo,
+}
+
+/// One typed output of a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// Its name.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// What it is.
+    pub about: &'static str,
+}
+
+/// The condition that is the whole work of `wait` or `check`.
+#[derive(Debug, Clone, Copy)]
+pub struct Awaits<'a> {
+    /// The condition's text.
+    pub until: &'a Spanned<String>,
+    /// It must hold this long.
+    pub hold: Duration,
+    /// Patience; `None` = it must hold now.
+    pub within: Option<Duration>,
+}
+
+/// What a step would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// One line: `restart every dyno of wizzypedia`.
+    pub summary: String,
+    /// The exact requests, git commands and SQL.
+    pub requests: Vec<String>,
+    /// Diff stat, commits, victims by age, config keys that would change.
+    pub details: Vec<String>,
+    /// Connections during and after the step.
+    pub forecast: Option<Forecast>,
+    /// What cannot be known before the step is reached.
+    pub unknown: Vec<String>,
+    /// What a person must agree to besides the plan; unattended without it, the run is declined.
+    pub consents: Vec<Consent>,
+    /// Warnings.
+    pub warnings: Vec<String>,
+    /// It would find nothing to do now.
+    pub nothing_to_do: bool,
+}
+
+/// Something that a person must agree to, or that the runbook must say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The question, whole.
+    pub question: String,
+    /// What to write in the runbook to be allowed unattended: `include_commits: true`.
+    pub otherwise: String,
+}
+
+/// Connections expected during and after a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// At its peak: old and new dynos together.
+    pub during: Option<u64>,
+    /// When the old ones are gone.
+    pub after: Option<u64>,
+    /// The limit.
+    pub limit: Option<u64>,
+    /// How it was reckoned, and what it leaves out.
+    pub basis: String,
+}

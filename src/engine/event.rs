@@ -1,0 +1,333 @@
+//! What happened in a run, durable and in the past tense. The journal, the reporters, resume and the report all read
+//! these and nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Done, Failure, Preview};
+use crate::expr::Evaluation;
+use crate::health::{Metric, Sample, Value};
+use crate::plan::PlanRecord;
+use crate::platform::{Before, Change, ChangeError, Effect};
+
+/// Metrics by name; a missing one was unknown.
+pub type Measurements = BTreeMap<Metric, Value>;
+
+/// One event. `type` in JSON is the variant's name in snake case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// The run's id.
+        run: String,
+        /// Plan id.
+        plan: String,
+        /// What the plan was made from.
+        record: Box<PlanRecord>,
+        /// `live`, or `dry` for a dry run.
+        mode: String,
+        /// Host and local user, for the audit.
+        by: String,
+    },
+    /// What each step would do, as shown before the run.
+    Plan {
+        /// Step id and its preview, in order.
+        steps: Vec<(String, Preview)>,
+    },
+    /// A step began.
+    StepStarted {
+        /// Its id.
+        step: String,
+        /// Its name for people.
+        name: String,
+        /// The ladder it is a rung of.
+        ladder: Option<String>,
+        /// What was measured just before.
+        before: Measurements,
+    },
+    /// A change is about to be made. Synced to disk before the change is.
+    Intended {
+        /// The step.
+        step: String,
+        /// The change.
+        change: Change,
+        /// The world before it.
+        before: Before,
+        /// Identifies this attempt.
+        nonce: String,
+        /// The exact request, for people.
+        request: String,
+    },
+    /// A change was made. Synced.
+    Done {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        nonce: String,
+        /// What it brought about.
+        effect: Effect,
+    },
+    /// A change failed.
+    ChangeFailed {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        nonce: String,
+        /// Why, and whether it may have happened all the same.
+        error: ChangeError,
+    },
+    /// A doubt was settled by reading back.
+    Settled {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        nonce: String,
+        /// `happened`, `did_not_happen`, `cannot_tell`.
+        finding: String,
+        /// Why it cannot be told.
+        why: Option<String>,
+    },
+    /// An action is tried again.
+    Retrying {
+        /// The step.
+        step: String,
+        /// Counts from 1.
+        attempt: u32,
+        /// The pause before it, in milliseconds.
+        delay_ms: u64,
+        /// What failed.
+        why: String,
+    },
+    /// Something is awaited by observation.
+    Awaiting {
+        /// The step.
+        step: String,
+        /// What.
+        awaited: String,
+    },
+    /// A condition was decided.
+    Verdict {
+        /// The step.
+        step: String,
+        /// Which condition of it.
+        gate: GateKind,
+        /// Open: it held; otherwise it stayed shut (or was found false).
+        open: bool,
+        /// How it read at the deciding sample.
+        evaluation: Evaluation,
+        /// The deciding sample's number.
+        sample: Option<u64>,
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u64,
+        /// Why, in words, when it is not plain (`unknown for 10 s`).
+        why: Option<String>,
+    },
+    /// A person was asked.
+    Asked {
+        /// The step.
+        step: String,
+        /// The question.
+        question: String,
+        /// The answer.
+        answer: bool,
+        /// `person`, `--yes`.
+        by: String,
+    },
+    /// A line of output of a child or of the platform.
+    Output {
+        /// The step.
+        step: String,
+        /// The line, escaped and redacted.
+        line: String,
+    },
+    /// A sample was taken. Kept in a side file.
+    Sample {
+        /// Raw.
+        sample: Box<Sample>,
+        /// Derived.
+        metrics: Measurements,
+        /// Usage, 0–1, when known.
+        usage: Option<f64>,
+    },
+    /// A step ended.
+    StepFinished {
+        /// Its id.
+        step: String,
+        /// How.
+        status: StepStatus,
+        /// What its action said.
+        done: Option<Done>,
+        /// What was measured just before and after it.
+        before: Measurements,
+        /// See `before`.
+        after: Measurements,
+        /// Time it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// A signal was received.
+    Interrupted {
+        /// `INT`, `TERM`, `HUP`.
+        signal: String,
+    },
+    /// Something a person should know that belongs to no step.
+    Notice {
+        /// Text.
+        text: String,
+    },
+    /// The run ended, or was paused.
+    RunFinished {
+        /// How.
+        outcome: Outcome,
+        /// The process's exit code.
+        exit_code: u8,
+        /// Why, in words, when it is not `done`.
+        why: Option<String>,
+        /// What was measured when the run began.
+        before: Measurements,
+        /// What is measured now.
+        after: Measurements,
+        /// Time it took, in milliseconds.
+        took_ms: u64,
+        /// Counts.
+        tally: Tally,
+        /// What to do next, each a sentence or a command.
+        next: Vec<String>,
+    },
+}
+
+/// Which condition of a step a verdict is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// `when`.
+    When,
+    /// `gate.before`.
+    Before,
+    /// `gate.after`, or the one gate.
+    After,
+    /// The default gate of a mutating step.
+    Default,
+    /// `wait`.
+    Wait,
+    /// `check`.
+    Check,
+    /// A ladder's `until`.
+    Ladder,
+    /// `abort_when`.
+    Abort,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "as", rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Done, and its gate held.
+    Done,
+    /// Nothing to do, or already so.
+    Unneeded,
+    /// Not run, and why.
+    Skipped {
+        /// Why.
+        why: String,
+    },
+    /// A dry run: it would run.
+    WouldRun,
+    /// Its action failed.
+    Failed {
+        /// What, why, what now.
+        failure: Failure,
+        /// `on_failure: continue`.
+        tolerated: bool,
+    },
+    /// Its gate stayed shut, its check was false, a deadline or `abort_when` ended it.
+    GateShut {
+        /// In words.
+        why: String,
+        /// `on_failure: continue`.
+        tolerated: bool,
+    },
+    /// A rung that did not heal; the ladder goes on.
+    NotHealed {
+        /// In words.
+        why: String,
+    },
+    /// A person said no.
+    Declined {
+        /// The question.
+        question: String,
+    },
+    /// It cannot be told whether a change happened.
+    InDoubt {
+        /// Which, and how to find out.
+        why: String,
+    },
+    /// Ended by a signal.
+    Interrupted,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// 0.
+    Done,
+    /// 4.
+    GateShut,
+    /// 5.
+    Failed,
+    /// 6.
+    Declined,
+    /// 7.
+    InDoubt,
+    /// 8.
+    Locked,
+    /// 9.
+    Unusable,
+    /// 3.
+    Invalid,
+    /// 130.
+    Interrupted,
+    /// 1 and 2: before or beside any run.
+    Unexpected,
+}
+
+impl Outcome {
+    /// The process's exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::Invalid => 3,
+            Self::GateShut => 4,
+            Self::Failed => 5,
+            Self::Declined => 6,
+            Self::InDoubt => 7,
+            Self::Locked => 8,
+            Self::Unusable => 9,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// What a run used and did, in counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Changes made.
+    pub changes: u64,
+    /// Steps done, skipped, failed.
+    pub steps_done: u64,
+    /// See above.
+    pub steps_skipped: u64,
+    /// See above.
+    pub steps_failed: u64,
+    /// Failures tolerated by `on_failure: continue`.
+    pub tolerated: u64,
+    /// API calls.
+    pub api_calls: u64,
+    /// Database logins attempted.
+    pub database_logins: u64,
+    /// Samples taken.
+    pub samples: u64,
+}

@@ -1,0 +1,201 @@
+//! The plan's types.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::expr::Expr;
+use crate::health::Value;
+
+/// Everything that makes a plan, and nothing else: the same record always builds the same plan. It is the journal's
+/// first entry, and its hash is the plan's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// Version of this tool.
+    pub tool: String,
+    /// The runbook's name.
+    pub runbook: String,
+    /// Where its text came from: a path, or `embedded`.
+    pub source: String,
+    /// Its text, whole.
+    pub text: String,
+    /// Inputs, bound.
+    pub inputs: BTreeMap<String, Bound>,
+    /// Which steps were chosen.
+    pub selection: Selection,
+    /// What it acts on.
+    pub target: Target,
+    /// Overall deadline, in milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// A bound input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Its value.
+    pub value: Value,
+    /// Where it came from: `default`, `--set`.
+    pub origin: String,
+}
+
+/// Which steps a run takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// `--from STEP`.
+    pub from: Option<String>,
+    /// `--only STEP` (repeatable).
+    pub only: Vec<String>,
+    /// `--skip STEP` (repeatable).
+    pub skip: Vec<String>,
+}
+
+/// What a run acts on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The app's name.
+    pub app: String,
+    /// Its uuid.
+    pub app_id: String,
+    /// Base URL of the API.
+    pub api_url: String,
+    /// `user@host:port/db`; `None` with `--no-database`.
+    pub database: Option<String>,
+    /// Where commits are pushed, without credentials.
+    pub git_remote: String,
+    /// The working tree's folder.
+    pub folder: String,
+    /// Where pages are probed; `None` = not measured.
+    pub pages: Option<String>,
+}
+
+/// A runbook bound to a target.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Hash of the record: twelve hex digits for people, the whole in the journal.
+    pub id: String,
+    /// What it was made from.
+    pub record: PlanRecord,
+    /// The runbook's one-line summary.
+    pub summary: String,
+    /// Interval of samples.
+    pub every: Duration,
+    /// What `healthy` means here; `live` is always part of it.
+    pub healthy: Arc<Expr>,
+    /// Its steps, in order; those not selected say why.
+    pub steps: Vec<Step>,
+    /// Overall deadline.
+    pub deadline: Option<Duration>,
+}
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Unique in the plan, rungs included.
+    pub id: String,
+    /// For people; the id when the file gives none.
+    pub name: String,
+    /// Run only if it holds.
+    pub when: Option<Arc<Expr>>,
+    /// What an unknown `when` means after 10 s.
+    pub if_unknown: IfUnknown,
+    /// Must hold before the action begins.
+    pub before: Option<Gate>,
+    /// Must hold after it.
+    pub after: AfterGate,
+    /// Ends the step when true in two samples in a row.
+    pub abort_when: Option<Arc<Expr>>,
+    /// The action's own bound.
+    pub timeout: Duration,
+    /// Retries of the action.
+    pub retry: Option<Retry>,
+    /// What a failure means.
+    pub on_failure: OnFailure,
+    /// Runs at the end whatever happened.
+    pub always: bool,
+    /// Why it is not part of this run (`--skip`, `--only`, `--from`); `None` = it is.
+    pub left_out: Option<String>,
+    /// What it does.
+    pub body: Body,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// One verb.
+    Verb(Arc<dyn Action>),
+    /// Rungs, the first that heals ends it.
+    Ladder(Ladder),
+}
+
+/// An escalation ladder.
+#[derive(Debug, Clone)]
+pub struct Ladder {
+    /// What heals means; its `within` is the patience after each rung.
+    pub gate: Gate,
+    /// The rungs, mildest first.
+    pub rungs: Vec<Step>,
+}
+
+/// A condition that must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// The condition.
+    pub until: Arc<Expr>,
+    /// For how long without a break (at least three samples when not zero).
+    pub hold: Duration,
+    /// Patience.
+    pub within: Duration,
+}
+
+/// The gate after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AfterGate {
+    /// Its own.
+    Own(Gate),
+    /// The default of a mutating step, within this time.
+    Default(Duration),
+    /// Switched off, with the reason that the file gives.
+    None(String),
+    /// A step that changes nothing needs none; a rung is gated by its ladder.
+    NotNeeded,
+}
+
+/// What an unknown `when` means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfUnknown {
+    /// Run the step.
+    Run,
+    /// Skip it.
+    Skip,
+    /// End the run (exit 4).
+    #[default]
+    Stop,
+}
+
+/// What a step's failure means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The run ends; `always` steps run.
+    #[default]
+    Stop,
+    /// It is listed as tolerated and the run goes on.
+    Continue,
+    /// The release that this step made is taken back, then the run ends.
+    Rollback,
+}
+
+/// Retries of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How many more times.
+    pub times: u32,
+    /// Before the first.
+    pub delay: Duration,
+    /// Each delay is the one before times this.
+    pub backoff: f64,
+}
