@@ -91,9 +91,6 @@ pub struct Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self {
-            fault,
-            evidence: Vec::new(),
-        }
+        Self { fault, evidence: Vec::new() }
     }
 }

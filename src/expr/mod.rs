@@ -48,10 +48,7 @@ impl Expr {
         Vec::new()
     }
     pub fn evaluate(&self, _env: &dyn Env) -> Evaluation {
-        Evaluation {
-            truth: Truth::Unknown,
-            clauses: Vec::new(),
-        }
+        Evaluation { truth: Truth::Unknown, clauses: Vec::new() }
     }
 }
 

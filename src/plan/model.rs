@@ -88,6 +88,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Overall deadline.
     pub deadline: Option<Duration>,
+    /// What to do when the run ends with a gate shut, in the runbook's own words.
+    pub when_shut: Vec<String>,
 }
 
 /// One step.
@@ -113,6 +115,8 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// What a failure means.
     pub on_failure: OnFailure,
+    /// With `on_failure: rollback`: the step that takes the release back.
+    pub remedy: Option<Box<Step>>,
     /// Runs at the end whatever happened.
     pub always: bool,
     /// Why it is not part of this run (`--skip`, `--only`, `--from`); `None` = it is.

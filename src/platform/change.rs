@@ -172,3 +172,85 @@ pub enum Effect {
     /// Read back after a lost answer: it had happened.
     FoundDone,
 }
+
+impl Change {
+    /// The exact request or command, for the plan, the journal and the person on call. Long lists are shortened.
+    pub fn request(&self, app: &str) -> String {
+        match self {
+            Self::Restart { scope: DynoScope::All } => format!("DELETE /apps/{app}/dynos"),
+            Self::Restart { scope: DynoScope::Kind(kind) } => format!("DELETE /apps/{app}/formations/{kind}"),
+            Self::Restart { scope: DynoScope::One(name) } => format!("DELETE /apps/{app}/dynos/{name}"),
+            Self::Scale { kind, quantity } => {
+                format!(
+                    r#"PATCH /apps/{app}/formation {{"updates":[{{"type":"{kind}","quantity":{quantity}}}]}}"#
+                )
+            }
+            Self::Rollback { release, version } => {
+                format!(r#"POST /apps/{app}/releases {{"release":"{release}"}} (v{version})"#)
+            }
+            Self::Promote { slug, commit } => {
+                format!(r#"POST /apps/{app}/releases {{"slug":"{slug}"}} (commit {})"#, short(commit))
+            }
+            Self::Kill { victims, rule } => format!(
+                "KILL SOFT of up to {} sessions that have slept {} s or more, re-checked on the server",
+                (victims.len() as u64).min(rule.at_most),
+                rule.idle.as_secs()
+            ),
+            Self::Commit { paths, message } => {
+                format!("git commit -m {message:?} -- {}", paths.join(" "))
+            }
+            Self::Revert { commit } => format!("git revert --no-edit {}", short(commit)),
+            Self::Push { commit, branch } => format!("git push heroku {}:{branch}", short(commit)),
+            Self::Command { argv } => argv.join(" "),
+        }
+    }
+
+    /// What it has changed, in the past tense, for the summary.
+    pub fn past(&self) -> String {
+        match self {
+            Self::Restart { scope: DynoScope::All } => "restarted every dyno".to_owned(),
+            Self::Restart { scope: DynoScope::Kind(kind) } => format!("restarted the {kind} dynos"),
+            Self::Restart { scope: DynoScope::One(name) } => format!("restarted {name}"),
+            Self::Scale { kind, quantity } => format!("scaled {kind} to {quantity}"),
+            Self::Rollback { version, .. } => format!("made a release from v{version}"),
+            Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),
+            Self::Kill { victims, .. } => format!("killed idle sessions ({} planned)", victims.len()),
+            Self::Commit { paths, .. } => format!("committed {}", paths.join(", ")),
+            Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
+            Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
+            Self::Command { argv } => format!("ran {}", argv.join(" ")),
+        }
+    }
+
+    /// How to go back by hand, given what was before; `None` with the reason in [`Self::past`] when nothing can.
+    pub fn way_back(&self, app: &str, before: &Before, effect: &Effect) -> String {
+        match self {
+            Self::Restart { .. } => "a restart cannot be undone, and need not be".to_owned(),
+            Self::Kill { .. } => "a killed session cannot be brought back; the app opens new ones".to_owned(),
+            Self::Scale { kind, .. } => match before.quantity {
+                Some(quantity) => format!("heroku ps:scale {kind}={quantity} --app {app}"),
+                None => format!("heroku ps:scale {kind}=N --app {app} (the number before was not readable)"),
+            },
+            Self::Rollback { .. } | Self::Promote { .. } => match before.release {
+                Some(version) => format!("heroku releases:rollback v{version} --app {app}"),
+                None => format!("heroku releases --app {app}, then releases:rollback"),
+            },
+            Self::Commit { .. } | Self::Revert { .. } => match effect {
+                Effect::Committed { commit } => format!("git revert --no-edit {}", short(commit)),
+                _ => "git revert --no-edit HEAD".to_owned(),
+            },
+            Self::Push { .. } => match before.release {
+                Some(version) => {
+                    format!("runbook run rollback, or heroku releases:rollback v{version} --app {app}")
+                }
+                None => "runbook run rollback".to_owned(),
+            },
+            Self::Command { .. } => "what the program changed is known to it alone".to_owned(),
+        }
+    }
+}
+
+/// The first eight digits of a commit, as people say it.
+pub fn short(commit: &str) -> &str {
+    commit.get(..8).unwrap_or(commit)
+}

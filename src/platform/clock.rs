@@ -24,9 +24,7 @@ impl SystemClock {
     /// A clock that begins now.
     #[expect(clippy::disallowed_methods, reason = "the clock is this module's to read")]
     pub fn start() -> Self {
-        Self {
-            origin: std::time::Instant::now(),
-        }
+        Self { origin: std::time::Instant::now() }
     }
 }
 

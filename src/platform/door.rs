@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
+use super::facts::Dyno;
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
+use super::watch::{DynoWatch, Seen};
 use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
 
 /// Read authority: named questions only.
@@ -16,9 +18,33 @@ pub struct Observer {
     pub(in crate::platform) database: Option<Arc<dyn DatabaseReads>>,
     pub(in crate::platform) git: Arc<dyn GitReads>,
     pub(in crate::platform) clock: Arc<dyn Clock>,
+    watch: Arc<DynoWatch>,
 }
 
 impl Observer {
+    /// Joins the reading halves.
+    pub(in crate::platform) fn new(
+        heroku: Arc<dyn HerokuReads>,
+        database: Option<Arc<dyn DatabaseReads>>,
+        git: Arc<dyn GitReads>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { heroku, database, git, clock, watch: Arc::default() }
+    }
+
+    /// The dynos as seen about a second ago at most, or as last seen when the read budget is spent: for waiting.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn dynos(&self) -> Result<Seen<Vec<Dyno>>, Fault> {
+        self.watch.dynos(&*self.heroku, self.clock.now())
+    }
+
+    /// Whether one more read while waiting fits the budget of 30 a minute.
+    pub fn affords_read(&self) -> bool {
+        self.watch.affords_one(&*self.heroku, self.clock.now())
+    }
+
     /// Heroku's side.
     pub fn heroku(&self) -> &dyn HerokuReads {
         &*self.heroku
@@ -63,17 +89,12 @@ impl Sealed {
     /// Binds the authority to the plan that was confirmed (by a person's yes, or by `--yes`).
     pub fn permit(&self, plan: &str, confirmed: bool) -> Option<Permit> {
         let _ = &self.writers;
-        confirmed.then(|| Permit {
-            plan: plan.to_owned(),
-        })
+        confirmed.then(|| Permit { plan: plan.to_owned() })
     }
 
     /// Opens it: from here on changes are possible.
     pub fn open(self, permit: Permit) -> Actuator {
-        Actuator {
-            writers: self.writers,
-            plan: permit.plan,
-        }
+        Actuator { writers: self.writers, plan: permit.plan }
     }
 }
 
@@ -103,10 +124,9 @@ impl Actuator {
             Change::Restart { scope } => self.writers.heroku.restart(scope),
             Change::Scale { kind, quantity } => self.writers.heroku.scale(kind, *quantity),
             Change::Rollback { release, .. } => self.writers.heroku.rollback(release),
-            Change::Promote { slug, commit } => self
-                .writers
-                .heroku
-                .promote(slug, &format!("Deploy {}", commit.get(..8).unwrap_or(commit))),
+            Change::Promote { slug, commit } => {
+                self.writers.heroku.promote(slug, &format!("Deploy {}", commit.get(..8).unwrap_or(commit)))
+            }
             Change::Kill { victims, rule } => match &self.writers.database {
                 Some(database) => database.kill(victims, rule),
                 None => Err(ChangeError::nothing_changed(Fault::new(

@@ -21,13 +21,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of `kind` while doing `what`.
     pub fn new(kind: FaultKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            kind,
-            what: what.into(),
-            why: why.into(),
-            hints: Vec::new(),
-            request_ids: Vec::new(),
-        }
+        Self { kind, what: what.into(), why: why.into(), hints: Vec::new(), request_ids: Vec::new() }
     }
 
     /// Adds what to do now.
@@ -97,19 +91,11 @@ pub struct ChangeError {
 impl ChangeError {
     /// A change that certainly did not happen.
     pub const fn nothing_changed(fault: Fault) -> Self {
-        Self {
-            certainty: Certainty::NothingChanged,
-            fault,
-            settle_ms: 0,
-        }
+        Self { certainty: Certainty::NothingChanged, fault, settle_ms: 0 }
     }
 
     /// A change whose answer was lost.
     pub const fn in_doubt(fault: Fault, settle_ms: u64) -> Self {
-        Self {
-            certainty: Certainty::InDoubt,
-            fault,
-            settle_ms,
-        }
+        Self { certainty: Certainty::InDoubt, fault, settle_ms }
     }
 }

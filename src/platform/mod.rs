@@ -13,9 +13,12 @@ mod door;
 mod error;
 mod facts;
 mod reads;
+mod reconcile;
+mod sampler;
+mod watch;
 mod writes;
 
-pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim};
+pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim, short};
 pub use clock::{Clock, SystemClock};
 pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
@@ -24,4 +27,7 @@ pub use facts::{
     IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
 };
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
+pub use reconcile::{Reconciled, reconcile};
+pub use sampler::{Sampler, SamplerOptions};
+pub use watch::Seen;
 pub use writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};

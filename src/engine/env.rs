@@ -1,0 +1,31 @@
+//! What a condition reads: the latest sample's metrics, bound inputs, outputs of earlier steps.
+
+use std::collections::BTreeMap;
+
+use crate::expr::{Env, Expr};
+use crate::health::{Metric, Value};
+use crate::plan::Plan;
+
+/// The values behind the names of a condition, at one sample.
+pub(crate) struct Readings<'a> {
+    pub(crate) metrics: &'a BTreeMap<Metric, Value>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) outputs: &'a BTreeMap<String, Value>,
+}
+
+impl Env for Readings<'_> {
+    fn value(&self, path: &str) -> Option<Value> {
+        if let Some(input) = path.strip_prefix("inputs.") {
+            return self.plan.record.inputs.get(input).map(|bound| bound.value.clone());
+        }
+        if let Some(output) = path.strip_prefix("steps.") {
+            return self.outputs.get(output).cloned();
+        }
+        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        self.metrics.get(&metric).cloned()
+    }
+
+    fn condition(&self, path: &str) -> Option<&Expr> {
+        (path == "healthy").then_some(&*self.plan.healthy)
+    }
+}

@@ -1,0 +1,107 @@
+//! What the machine asks of a driver, and what a driver answers. Plain data, so that a second driver needs no second
+//! engine.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Failure, Next, Progress};
+use crate::expr::Evaluation;
+use crate::health::Moment;
+use crate::platform::{Before, Change, ChangeError, Effect, Fault, Reconciled};
+
+/// What the driver is to do next. Events that came with it are written first.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Call the verb of `step` with this progress; answer [`Input::Decided`].
+    Decide {
+        /// The step.
+        step: String,
+        /// What it has done so far.
+        progress: Progress,
+    },
+    /// Perform the change whose intention has just been written; answer [`Input::Performed`].
+    Perform {
+        /// The step.
+        step: String,
+        /// The change.
+        change: Change,
+        /// What is left of the step's own time.
+        timeout: Duration,
+    },
+    /// Read back whether a change happened; answer [`Input::Reconciled`].
+    Reconcile {
+        /// The change.
+        change: Change,
+        /// The world before it.
+        before: Before,
+    },
+    /// Wait for a sample or for this moment, whichever comes first; answer [`Input::Tick`].
+    Wait {
+        /// At the latest.
+        until: Moment,
+        /// What is awaited, for the display.
+        live: Live,
+    },
+    /// Ask a person; answer [`Input::Answered`].
+    Ask {
+        /// The step.
+        step: String,
+        /// The question.
+        question: String,
+        /// `--yes` may answer it.
+        assent: bool,
+    },
+    /// The run is over; [`super::Event::RunFinished`] is among the events.
+    Finish,
+}
+
+/// What is awaited now, for the display. Not durable.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Live {
+    /// The step.
+    pub step: String,
+    /// What is awaited in words, when it is no gate.
+    pub awaited: Option<String>,
+    /// The gate as it reads now.
+    pub gate: Option<Evaluation>,
+    /// How long it has held.
+    pub held: Duration,
+    /// How long it must hold.
+    pub hold: Duration,
+    /// What is left of the patience.
+    pub left: Duration,
+}
+
+/// What the driver answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The run begins.
+    Begin,
+    /// Time passed, or a sample came (given before through `Machine::observe`).
+    Tick,
+    /// The verb's word.
+    Decided(Result<Next, Failure>),
+    /// The change's result.
+    Performed(Performance),
+    /// What reading back found.
+    Reconciled(Result<Reconciled, Fault>),
+    /// A person's answer; `None` = nobody can be asked.
+    Answered {
+        /// The answer.
+        answer: Option<bool>,
+        /// `person`, `--yes`.
+        by: String,
+    },
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Performance {
+    /// Done.
+    Done(Effect),
+    /// Failed, or in doubt.
+    Failed(ChangeError),
+    /// A dry run: nothing can be performed.
+    WouldRun,
+}

@@ -1,0 +1,252 @@
+//! The sampler: takes samples in the background at a set interval, through every step, and hands each one over.
+//!
+//! Three threads: the ticker asks the database and never waits for the other two; one looks at the dynos within the
+//! read budget; one probes a page. It changes nothing.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::door::Observer;
+use super::facts::{Dyno, Formation};
+use crate::health::{DatabaseReading, DynoReading, Moment, PageReading, Reading, Sample};
+
+/// Missed ticks reported one by one; a longer gap (a laptop that slept) is not filled up.
+const MISSED_AT_MOST: u64 = 5;
+/// How often the formation is read again; dynos are read far more often.
+const FORMATION_EVERY: Duration = Duration::from_secs(15);
+/// A view of the dynos older than this is unknown.
+const DYNOS_STALE: Duration = Duration::from_secs(10);
+
+/// What is sampled.
+#[derive(Debug, Clone)]
+pub struct SamplerOptions {
+    /// Interval of samples.
+    pub every: Duration,
+    /// The path that is probed; `None` = pages are not measured.
+    pub page: Option<String>,
+}
+
+/// A running sampler; dropping it ends its threads.
+#[derive(Debug)]
+pub struct Sampler {
+    stops: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    dynos: Option<(Reading<DynoReading>, Moment)>,
+    pages: PageReading,
+    probed: bool,
+}
+
+impl Sampler {
+    /// Starts it. `sink` gets every sample, from the ticker's thread; it returns `false` to end the sampler.
+    pub fn start(
+        observer: &Observer,
+        options: SamplerOptions,
+        sink: impl FnMut(Sample) -> bool + Send + 'static,
+    ) -> Self {
+        let board = Arc::new(Mutex::new(Board::default()));
+        let mut sampler = Self { stops: Vec::new(), threads: Vec::new() };
+        let (view, shared) = (observer.clone(), Arc::clone(&board));
+        sampler.spawn(move |stop| watch_dynos(&view, &shared, &stop));
+        if let Some(path) = options.page.clone() {
+            let (view, shared, every) = (observer.clone(), Arc::clone(&board), options.every);
+            sampler.spawn(move |stop| probe_pages(&view, &shared, &path, every, &stop));
+        }
+        let view = observer.clone();
+        sampler.spawn(move |stop| tick(&view, &board, &options, sink, &stop));
+        sampler
+    }
+
+    fn spawn(&mut self, work: impl FnOnce(Receiver<()>) + Send + 'static) {
+        let (stop, stopped) = channel();
+        self.stops.push(stop);
+        self.threads.push(std::thread::spawn(move || work(stopped)));
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stops.clear();
+        // The prober may stand in a request of up to ten seconds: it is left to end by itself.
+        if let Some(ticker) = self.threads.pop() {
+            let _ = ticker.join();
+        }
+    }
+}
+
+/// Waits, unless told to stop; `false` = stop.
+fn pause(stop: &Receiver<()>, time: Duration) -> bool {
+    matches!(stop.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+}
+
+fn tick(
+    observer: &Observer,
+    board: &Mutex<Board>,
+    options: &SamplerOptions,
+    mut sink: impl FnMut(Sample) -> bool,
+    stop: &Receiver<()>,
+) {
+    let clock = observer.clock();
+    let mut due = clock.now();
+    let mut number = 0;
+    loop {
+        let database = observer.database().map_or_else(
+            || DatabaseReading::Unknown("not asked (--no-database)".to_owned()),
+            |db| db.sample(),
+        );
+        number += 1;
+        let (dynos, pages) = collect(board, clock.now(), options);
+        if !sink(Sample { number, at: due, database, dynos, pages }) {
+            return;
+        }
+        due = due.plus(options.every);
+        let late = clock.now().since(due).as_millis() / options.every.as_millis().max(1);
+        for _ in 0..u64::try_from(late).unwrap_or(u64::MAX).min(MISSED_AT_MOST) {
+            number += 1;
+            let database =
+                DatabaseReading::Unknown("the tick was missed: the one before took too long".to_owned());
+            let (dynos, pages) = collect(board, clock.now(), options);
+            if !sink(Sample { number, at: due, database, dynos, pages }) {
+                return;
+            }
+            due = due.plus(options.every);
+        }
+        if clock.now() > due.plus(options.every) {
+            due = clock.now();
+        }
+        if !pause(stop, due.since(clock.now())) {
+            return;
+        }
+    }
+}
+
+fn collect(
+    board: &Mutex<Board>,
+    now: Moment,
+    options: &SamplerOptions,
+) -> (Reading<DynoReading>, Reading<PageReading>) {
+    let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+    let dynos = match &board.dynos {
+        Some((reading, at)) if now.since(*at) <= DYNOS_STALE => reading.clone(),
+        Some(_) => Reading::Unknown("the list of dynos is more than 10 s old".to_owned()),
+        None => Reading::Unknown("the dynos have not been read yet".to_owned()),
+    };
+    let pages = if options.page.is_none() {
+        Reading::Unknown("pages are not measured".to_owned())
+    } else if board.probed {
+        board.probed = false;
+        Reading::Measured(std::mem::take(&mut board.pages))
+    } else {
+        Reading::Unknown("no probe ended in this interval".to_owned())
+    };
+    (dynos, pages)
+}
+
+fn watch_dynos(observer: &Observer, board: &Mutex<Board>, stop: &Receiver<()>) {
+    let mut formation: Option<(Vec<Formation>, Moment)> = None;
+    let mut rest = Duration::ZERO;
+    while pause(stop, rest) {
+        let now = observer.clock().now();
+        rest = Duration::from_secs(1);
+        if !observer.affords_read() {
+            continue;
+        }
+        let known = formation.as_ref().filter(|(_, at)| now.since(*at) < FORMATION_EVERY);
+        if known.is_none() {
+            match observer.heroku().formation() {
+                Ok(wanted) => formation = Some((wanted, now)),
+                Err(fault) => {
+                    post(board, Reading::Unknown(fault.to_string()), now);
+                    rest = Duration::from_secs(3);
+                    continue;
+                }
+            }
+        }
+        let Some((wanted, _)) = &formation else { continue };
+        match observer.dynos() {
+            Ok(seen) => {
+                let quiet = seen.value.iter().all(|dyno| dyno.state == "up" || dyno.state == "idle");
+                post(board, Reading::Measured(count(&seen.value, wanted)), seen.at);
+                rest = Duration::from_secs(if quiet { 4 } else { 1 });
+            }
+            Err(fault) => {
+                post(board, Reading::Unknown(fault.to_string()), now);
+                rest = Duration::from_secs(3);
+            }
+        }
+    }
+}
+
+fn post(board: &Mutex<Board>, reading: Reading<DynoReading>, at: Moment) {
+    board.lock().unwrap_or_else(PoisonError::into_inner).dynos = Some((reading, at));
+}
+
+/// Counts the dynos of the formation; one-offs and release dynos do not belong to it.
+pub(in crate::platform) fn count(dynos: &[Dyno], formation: &[Formation]) -> DynoReading {
+    let mut reading =
+        DynoReading { wanted: formation.iter().map(|kind| kind.quantity).sum(), ..DynoReading::default() };
+    for dyno in dynos.iter().filter(|dyno| formation.iter().any(|kind| kind.kind == dyno.kind)) {
+        match dyno.state.as_str() {
+            "up" | "idle" => reading.up += 1,
+            "crashed" => reading.crashed += 1,
+            "down" => {}
+            _ => reading.starting += 1,
+        }
+    }
+    reading
+}
+
+fn probe_pages(observer: &Observer, board: &Mutex<Board>, path: &str, every: Duration, stop: &Receiver<()>) {
+    let every = every.max(Duration::from_secs(1));
+    let mut rest = Duration::ZERO;
+    while pause(stop, rest) {
+        let began = observer.clock().now();
+        if let Reading::Measured(mut seen) = observer.heroku().probe_page(path) {
+            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            board.pages.ok_ms.append(&mut seen.ok_ms);
+            board.pages.failed += seen.failed;
+            board.pages.database_errors += seen.database_errors;
+            board.probed = true;
+        }
+        rest = every.saturating_sub(observer.clock().now().since(began));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dyno(kind: &str, state: &str) -> Dyno {
+        Dyno {
+            id: format!("id-{kind}-{state}"),
+            name: format!("{kind}.1"),
+            kind: kind.to_owned(),
+            state: state.to_owned(),
+            size: "Basic".to_owned(),
+            release: 1,
+            created_at: String::new(),
+            updated_at: String::new(),
+        }
+    }
+
+    #[test]
+    fn one_offs_do_not_count_and_unknown_states_are_starting() {
+        let formation =
+            vec![Formation { kind: "web".into(), quantity: 4, size: "Basic".into(), command: String::new() }];
+        let dynos = [
+            dyno("web", "up"),
+            dyno("web", "idle"),
+            dyno("web", "crashed"),
+            dyno("web", "provisioning"),
+            dyno("run", "up"),
+            dyno("release", "crashed"),
+        ];
+        let reading = count(&dynos, &formation);
+        assert_eq!(reading, DynoReading { up: 2, wanted: 4, crashed: 1, starting: 1 });
+    }
+}
