@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::{Metric, Moment, Value};
+use crate::health::{Metric, Moment, Series, Value};
 use crate::platform::{Before, Change, Effect, Fault, Observer};
 
 /// The surroundings of a verb: what it may ask and what this run knows already.
@@ -18,6 +18,8 @@ pub struct Scene<'a> {
     pub run: &'a RunFacts,
     /// The latest sample's metrics (absent = unknown).
     pub metrics: &'a BTreeMap<Metric, Value>,
+    /// The window of samples, for a diagnosis.
+    pub series: &'a Series,
     /// Outputs of earlier steps, by `step.output`.
     pub outputs: &'a BTreeMap<String, Value>,
     /// Now.
@@ -37,6 +39,8 @@ pub struct RunFacts {
     pub releases: Vec<u64>,
     /// The commit that was live when the run began.
     pub live_at_start: Option<String>,
+    /// Questions of the plan that a person said yes to.
+    pub consents: Vec<String>,
 }
 
 /// A proven replacement of every dyno.

@@ -4,13 +4,17 @@
 
 mod metric;
 mod moment;
+mod refusal;
 mod sample;
+mod series;
 mod value;
 
 pub use metric::Metric;
 pub use moment::Moment;
+pub use refusal::{Refusal, classify};
 pub use sample::{
     DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, PageReading, Reading,
     Sample,
 };
-pub use value::{Unit, Value};
+pub use series::{Measured, Series};
+pub use value::{Unit, Value, show_seconds};

@@ -56,6 +56,8 @@ pub enum FaultKind {
     Full,
     /// Not supported by us (MySQL instead of MariaDB, a Fir app's one-offs).
     Unsupported,
+    /// A dyno crashed.
+    Crashed,
     /// The process started here failed or could not be started.
     Process,
     /// Our own files: state directory, journal, temporary index.

@@ -1,0 +1,305 @@
+//! The driver: carries out what the machine asks for, with threads and blocking calls, and writes down what happened.
+//!
+//! It decides nothing. Everything that happens enters through one channel, in one order; an intention is on disk before
+//! its change is performed, and a change in flight is never cut.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use super::event::{Event, Measurements};
+use super::machine::Machine;
+use super::request::{Input, Live, Performance, Request};
+use crate::action::{Action, Failure, Scene};
+use crate::health::{Metric, Sample, Series, Value};
+use crate::plan::{Body, Plan, Step};
+use crate::platform::{Actuator, Change, Fault, FaultKind, Observer, reconcile};
+
+/// What reaches the driver from its surroundings.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The sampler's.
+    Sample(Box<Sample>),
+    /// A signal, by name.
+    Signal(&'static str),
+    /// A line of output of the change in flight.
+    Line(String),
+    /// The change in flight has ended.
+    Performed(Performance),
+}
+
+/// Writes events down. An error means that nothing more may be done.
+pub trait Record {
+    /// Appends one event; durable when it returns, for the events that must be.
+    ///
+    /// # Errors
+    /// The event is not safely on disk.
+    fn append(&mut self, event: &Event) -> Result<Stamp, Fault>;
+}
+
+/// When and as what an event was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Counts from 1 in the run.
+    pub seq: u64,
+    /// Wall clock.
+    pub at: jiff::Timestamp,
+    /// The run's id; `None` before there is one, and in a dry run.
+    pub run: Option<String>,
+}
+
+/// Listens to a run: a terminal, a log, a stream of JSON.
+pub trait Listener {
+    /// Something happened.
+    fn event(&mut self, stamp: &Stamp, event: &Event);
+    /// What is awaited now and how it reads; not durable.
+    fn live(&mut self, live: &Live, metrics: &Measurements) {
+        let _ = (live, metrics);
+    }
+}
+
+/// Asks a person.
+pub trait Prompt {
+    /// The answer, or `None` when nobody can be asked; with who answered.
+    fn confirm(&mut self, question: &str, assent: bool) -> (Option<bool>, String);
+}
+
+/// How changes are performed. `Live` owns the actuator; a dry run owns nothing that could change anything.
+pub trait Mode: Send + Sync {
+    /// Performs one change, or says that it would.
+    fn perform(&self, change: &Change, timeout: Duration, lines: &(dyn Fn(&str) + Sync)) -> Performance;
+}
+
+/// A real run.
+pub struct LiveRun(Actuator);
+
+impl LiveRun {
+    /// A run that may change things.
+    pub const fn new(actuator: Actuator) -> Self {
+        Self(actuator)
+    }
+}
+
+impl Mode for LiveRun {
+    fn perform(&self, change: &Change, timeout: Duration, lines: &(dyn Fn(&str) + Sync)) -> Performance {
+        match self.0.perform(change, timeout, lines) {
+            Ok(effect) => Performance::Done(effect),
+            Err(error) => Performance::Failed(error),
+        }
+    }
+}
+
+/// A dry run: it holds no write authority, so it can only answer that a change would be made.
+#[derive(Debug, Clone, Copy)]
+pub struct DryRun;
+
+impl Mode for DryRun {
+    fn perform(&self, _: &Change, _: Duration, _: &(dyn Fn(&str) + Sync)) -> Performance {
+        Performance::WouldRun
+    }
+}
+
+/// Everything a run is carried out with.
+pub struct Driver<'a> {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Reads.
+    pub observer: Observer,
+    /// How changes are performed.
+    pub mode: &'a dyn Mode,
+    /// Writes events down.
+    pub record: &'a mut dyn Record,
+    /// Listens.
+    pub listener: &'a mut dyn Listener,
+    /// Asks.
+    pub prompt: &'a mut dyn Prompt,
+    /// The window of samples.
+    pub series: Series,
+    /// The one channel of inputs.
+    pub inbox: Receiver<Incoming>,
+    /// Its other end, for the change in flight.
+    pub outbox: Sender<Incoming>,
+    /// A person may be asked.
+    pub interactive: bool,
+    /// The latest sample's metrics.
+    pub latest: Measurements,
+}
+
+impl Driver<'_> {
+    /// Runs the machine to its end.
+    ///
+    /// # Errors
+    /// When an event could not be written: nothing was done after that.
+    pub fn run(&mut self, machine: &mut Machine) -> Result<(), Fault> {
+        let mut input = Input::Begin;
+        loop {
+            self.drain(machine)?;
+            let replaced = machine.facts().replaced.clone();
+            let next = machine.advance(self.observer.clock().now(), input);
+            for event in next.events {
+                self.write(self.finishing_touch(event))?;
+            }
+            if machine.facts().replaced != replaced {
+                // The slope across a restart says nothing about the app that now runs.
+                self.series.reset_window();
+            }
+            input = match next.request {
+                Request::Finish => return Ok(()),
+                Request::Decide { step, progress } => Input::Decided(self.decide(machine, &step, &progress)),
+                Request::Perform { step, change, timeout } => {
+                    Input::Performed(self.perform(machine, &step, &change, timeout)?)
+                }
+                Request::Reconcile { change, before } => {
+                    Input::Reconciled(reconcile(&change, &before, &self.observer))
+                }
+                Request::Wait { until, live } => {
+                    self.listener.live(&live, &self.latest);
+                    let now = self.observer.clock().now();
+                    match self.inbox.recv_timeout(until.since(now)) {
+                        Ok(incoming) => self.take(machine, incoming)?,
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => self.observer.clock().sleep(until.since(now)),
+                    }
+                    Input::Tick
+                }
+                Request::Ask { question, assent, .. } => {
+                    let (answer, by) = self.prompt.confirm(&question, assent);
+                    Input::Answered { answer, by }
+                }
+            };
+        }
+    }
+
+    /// Takes in whatever has arrived, without waiting.
+    fn drain(&mut self, machine: &mut Machine) -> Result<(), Fault> {
+        while let Ok(incoming) = self.inbox.try_recv() {
+            self.take(machine, incoming)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, machine: &mut Machine, incoming: Incoming) -> Result<(), Fault> {
+        match incoming {
+            Incoming::Sample(sample) => self.sampled(machine, *sample),
+            Incoming::Signal(signal) => {
+                machine.interrupt();
+                self.write(Event::Interrupted { signal: signal.to_owned() })
+            }
+            Incoming::Line(line) => {
+                let step = machine.current_step().unwrap_or_default().to_owned();
+                self.write(Event::Output { step, line })
+            }
+            Incoming::Performed(_) => Ok(()),
+        }
+    }
+
+    fn sampled(&mut self, machine: &mut Machine, sample: Sample) -> Result<(), Fault> {
+        let measured = self.series.push(sample);
+        machine.observe(measured.sample.number, measured.sample.at, &measured.metrics);
+        self.latest.clone_from(&measured.metrics);
+        let usage = match measured.metrics.get(&Metric::Usage) {
+            Some(Value::Ratio(usage)) => Some(*usage),
+            _ => None,
+        };
+        self.write(Event::Sample { sample: Box::new(measured.sample), metrics: measured.metrics, usage })
+    }
+
+    fn write(&mut self, event: Event) -> Result<(), Fault> {
+        let stamp = self.record.append(&event)?;
+        self.listener.event(&stamp, &event);
+        Ok(())
+    }
+
+    /// The counts that the machine cannot know.
+    fn finishing_touch(&self, mut event: Event) -> Event {
+        if let Event::RunFinished { tally, .. } = &mut event {
+            tally.api_calls = self.observer.heroku().calls();
+            tally.database_logins = self.observer.database().map_or(0, |database| database.logins());
+        }
+        event
+    }
+
+    fn decide(
+        &self,
+        machine: &Machine,
+        step: &str,
+        progress: &crate::action::Progress,
+    ) -> Result<crate::action::Next, Failure> {
+        let Some(action) = action_of(&self.plan, step) else {
+            return Err(Fault::new(FaultKind::Missing, format!("step {step}"), "the plan has no such step").into());
+        };
+        let scene = Scene {
+            observer: &self.observer,
+            app: &self.plan.record.target.app,
+            run: machine.facts(),
+            metrics: &self.latest,
+            series: &self.series,
+            outputs: machine.outputs(),
+            now: self.observer.clock().now(),
+            interactive: self.interactive,
+        };
+        action.next(&scene, progress)
+    }
+
+    /// Performs a change on a thread of its own, so that samples go on; it is never cut.
+    fn perform(
+        &mut self,
+        machine: &mut Machine,
+        step: &str,
+        change: &Change,
+        timeout: Duration,
+    ) -> Result<Performance, Fault> {
+        let mode = self.mode;
+        let outbox = self.outbox.clone();
+        let mut failed = None;
+        let performance = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let lines = |line: &str| {
+                    let _ = outbox.send(Incoming::Line(line.to_owned()));
+                };
+                let performance = mode.perform(change, timeout, &lines);
+                let _ = outbox.send(Incoming::Performed(performance));
+            });
+            loop {
+                match self.inbox.recv() {
+                    Ok(Incoming::Performed(performance)) => return performance,
+                    Ok(incoming) => {
+                        if let Err(fault) = self.take(machine, incoming) {
+                            failed.get_or_insert(fault);
+                        }
+                        self.listener.live(&Live { step: step.to_owned(), ..Live::default() }, &self.latest);
+                    }
+                    Err(_) => return Performance::WouldRun,
+                }
+            }
+        });
+        match failed {
+            Some(fault) => Err(fault),
+            None => Ok(performance),
+        }
+    }
+}
+
+/// The verb of a step, rungs and remedies included.
+pub fn action_of<'p>(plan: &'p Plan, id: &str) -> Option<&'p dyn Action> {
+    fn find<'p>(steps: &mut dyn Iterator<Item = &'p Step>, id: &str) -> Option<&'p dyn Action> {
+        for step in steps {
+            match &step.body {
+                Body::Verb(action) if step.id == id => return Some(&**action),
+                Body::Ladder(ladder) => {
+                    if let Some(action) = find(&mut ladder.rungs.iter(), id) {
+                        return Some(action);
+                    }
+                }
+                Body::Verb(_) => {}
+            }
+            if let Some(remedy) = &step.remedy
+                && let Some(action) = find(&mut std::iter::once(&**remedy), id)
+            {
+                return Some(action);
+            }
+        }
+        None
+    }
+    find(&mut plan.steps.iter(), id)
+}

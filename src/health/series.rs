@@ -1,0 +1,428 @@
+//! A window of samples, and what is derived from it: usage, refusals, growth, time to full, pages, live.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DatabaseReading, DatabaseSample, Metric, Moment, Sample, Value};
+
+/// Samples kept at most, whatever the interval: memory stays constant over a long run.
+const AT_MOST: usize = 600;
+/// Usage from which the server's refusal counters count: below it they are scanners and strangers.
+const REFUSALS_COUNT_FROM: f64 = 0.90;
+/// Samples that a slope needs.
+const SLOPE_SAMPLES: usize = 5;
+/// Points that a slope is reckoned from, at most: all pairs of them are looked at.
+const SLOPE_POINTS: usize = 60;
+/// A change of `used` over the window below this many connections is noise.
+const SLOPE_NOISE: f64 = 2.0;
+/// Share of page probes that must be answered for `live`.
+const PAGES_OK: f64 = 0.95;
+
+/// A sample and the metrics known from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// As taken.
+    pub sample: Sample,
+    /// Metrics known in this interval; a missing one is unknown.
+    pub metrics: BTreeMap<Metric, Value>,
+}
+
+/// A bounded window of samples.
+#[derive(Debug, Clone)]
+pub struct Series {
+    window: Duration,
+    pages_window: Duration,
+    pages_measured: bool,
+    samples: VecDeque<Sample>,
+    /// Start of what the slope may look at: a restart ends what was before.
+    slope_from: Moment,
+    last_usage: Option<f64>,
+}
+
+impl Series {
+    /// A series that looks back over `window` for slopes, and over ten seconds for pages. `pages_measured` says
+    /// whether pages are probed at all in this run.
+    pub fn new(window: Duration, pages_measured: bool) -> Self {
+        Self {
+            window,
+            pages_window: Duration::from_secs(10),
+            pages_measured,
+            samples: VecDeque::new(),
+            slope_from: Moment::default(),
+            last_usage: None,
+        }
+    }
+
+    /// The samples of the window, oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter()
+    }
+
+    /// Forgets what slopes and pages are reckoned from: after a restart another app runs.
+    pub fn reset_window(&mut self) {
+        if let Some(last) = self.samples.back() {
+            self.slope_from = last.at.plus(Duration::from_millis(1));
+        }
+    }
+
+    /// Takes in a sample and derives what is known from it and its window.
+    pub fn push(&mut self, sample: Sample) -> Measured {
+        let mut metrics = BTreeMap::new();
+        match &sample.database {
+            DatabaseReading::Measured(row) => {
+                let (used, limit) = tighter(row);
+                let usage = used / limit.max(1.0);
+                let mut count = |metric, number: u64| metrics.insert(metric, Value::Count(number as f64));
+                count(Metric::Running, row.running);
+                count(Metric::Sleeping, row.sleeping);
+                count(Metric::Idle, row.sleeping_at_least[2]);
+                metrics.insert(Metric::Usage, Value::Ratio(usage));
+                metrics.insert(Metric::Used, Value::Count(used));
+                metrics.insert(Metric::Limit, Value::Count(limit));
+                metrics.insert(Metric::OldestIdle, Value::Duration(Some(row.oldest_sleep_ms / 1000.0)));
+                if let Some(refused) = self.refused(row, usage) {
+                    metrics.insert(Metric::Refused, Value::Count(refused));
+                }
+                self.last_usage = Some(usage);
+            }
+            DatabaseReading::Refused { attempts, .. } => {
+                metrics.insert(Metric::Usage, Value::Ratio(1.0));
+                metrics.insert(Metric::Refused, Value::Count((*attempts).max(1) as f64));
+                self.last_usage = Some(1.0);
+            }
+            DatabaseReading::Failed(_) | DatabaseReading::Unknown(_) => {}
+        }
+        if let Some(dynos) = sample.dynos.measured() {
+            metrics.insert(Metric::DynosUp, Value::Count(dynos.up as f64));
+            metrics.insert(Metric::DynosWanted, Value::Count(dynos.wanted as f64));
+            metrics.insert(Metric::DynosCrashed, Value::Count(dynos.crashed as f64));
+        }
+        let at = sample.at;
+        self.samples.push_back(sample.clone());
+        while self.samples.len() > AT_MOST
+            || self.samples.front().is_some_and(|first| at.since(first.at) > self.window)
+        {
+            self.samples.pop_front();
+        }
+        self.derive_growth(&mut metrics);
+        self.derive_pages(at, &mut metrics);
+        if let Some(live) = self.live(&sample, &metrics) {
+            metrics.insert(Metric::Live, Value::Truth(live));
+        }
+        Measured { sample, metrics }
+    }
+
+    /// Logins refused since the sample before, our own excluded. Without a pair it is known only where the counters do
+    /// not count anyway.
+    fn refused(&self, row: &DatabaseSample, usage: f64) -> Option<f64> {
+        let counts =
+            usage >= REFUSALS_COUNT_FROM || self.last_usage.is_some_and(|last| last >= REFUSALS_COUNT_FROM);
+        if !counts {
+            return Some(0.0);
+        }
+        let before = self.samples.iter().rev().find_map(measured)?;
+        if row.uptime < before.uptime
+            || row.aborted_connects < before.aborted_connects
+            || row.denied < before.denied
+        {
+            return None; // the server was restarted, or its counters were flushed
+        }
+        let aborted = (row.aborted_connects - before.aborted_connects) as f64;
+        let denied = (row.denied - before.denied) as f64;
+        Some((aborted - denied - row.own_refused as f64).max(0.0))
+    }
+
+    fn derive_growth(&self, metrics: &mut BTreeMap<Metric, Value>) {
+        if !metrics.contains_key(&Metric::Used) {
+            return;
+        }
+        let points: Vec<(f64, f64)> = self
+            .samples
+            .iter()
+            .filter(|sample| sample.at >= self.slope_from)
+            .filter_map(|sample| measured(sample).map(|row| (sample.at.0 as f64 / 1000.0, tighter(row).0)))
+            .collect();
+        let points = thinned(&points);
+        let Some(slope) = theil_sen(&points) else { return };
+        let growth = beyond_noise(&points, slope);
+        metrics.insert(Metric::Growth, Value::Rate(growth));
+        let (Some(Value::Count(used)), Some(Value::Count(limit))) =
+            (metrics.get(&Metric::Used), metrics.get(&Metric::Limit))
+        else {
+            return;
+        };
+        let seconds = (growth > 0.0).then(|| (limit - used).max(0.0) / growth);
+        metrics.insert(Metric::TimeToFull, Value::Duration(seconds));
+    }
+
+    fn derive_pages(&self, now: Moment, metrics: &mut BTreeMap<Metric, Value>) {
+        let mut latencies = Vec::new();
+        let mut failed = 0;
+        for sample in self.samples.iter().filter(|sample| now.since(sample.at) <= self.pages_window) {
+            if let Some(pages) = sample.pages.measured()
+                && sample.at >= self.slope_from
+            {
+                latencies.extend_from_slice(&pages.ok_ms);
+                failed += pages.failed;
+            }
+        }
+        let total = latencies.len() as f64 + failed as f64;
+        if total > 0.0 {
+            metrics.insert(Metric::PagesOk, Value::Ratio(latencies.len() as f64 / total));
+        }
+        if let Some(p95) = percentile(&mut latencies, 0.95) {
+            metrics.insert(Metric::PagesP95, Value::Duration(Some(p95 / 1000.0)));
+        }
+    }
+
+    /// Every wanted dyno up, none crashed, and pages answered where they are measured.
+    fn live(&self, sample: &Sample, metrics: &BTreeMap<Metric, Value>) -> Option<bool> {
+        let dynos = sample.dynos.measured()?;
+        if dynos.wanted == 0 || dynos.up < dynos.wanted || dynos.crashed > 0 {
+            return Some(false);
+        }
+        if !self.pages_measured {
+            return Some(true);
+        }
+        match metrics.get(&Metric::PagesOk) {
+            Some(Value::Ratio(ok)) => Some(*ok >= PAGES_OK),
+            _ => None,
+        }
+    }
+}
+
+fn measured(sample: &Sample) -> Option<&DatabaseSample> {
+    match &sample.database {
+        DatabaseReading::Measured(row) => Some(row),
+        _ => None,
+    }
+}
+
+/// Used and limit, of the server or of the account, whichever is closer to full.
+fn tighter(row: &DatabaseSample) -> (f64, f64) {
+    let server = (row.connected as f64, row.server_limit as f64);
+    let account = (row.own as f64, row.account_limit as f64);
+    if row.account_limit > 0 && account.0 * server.1 > server.0 * account.1 { account } else { server }
+}
+
+/// Every n-th point, so that pairs stay few; the newest is kept.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let step = points.len().div_ceil(SLOPE_POINTS).max(1);
+    let mut kept: Vec<_> = points.iter().rev().step_by(step).copied().collect();
+    kept.reverse();
+    kept
+}
+
+/// The median of the slopes of all pairs: a few wild points do not move it.
+fn theil_sen(points: &[(f64, f64)]) -> Option<f64> {
+    if points.len() < SLOPE_SAMPLES {
+        return None;
+    }
+    let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
+    for (index, (x1, y1)) in points.iter().enumerate() {
+        for (x2, y2) in &points[index + 1..] {
+            if x2 > x1 {
+                slopes.push((y2 - y1) / (x2 - x1));
+            }
+        }
+    }
+    median(&mut slopes)
+}
+
+/// The slope, or zero when what it adds up to over the window is within the noise.
+fn beyond_noise(points: &[(f64, f64)], slope: f64) -> f64 {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return 0.0 };
+    let mut offsets: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
+    let middle = median(&mut offsets).unwrap_or(0.0);
+    let mut residuals: Vec<f64> = points.iter().map(|(x, y)| (y - slope * x - middle).abs()).collect();
+    let spread = median(&mut residuals).unwrap_or(0.0);
+    let change = (slope * (last.0 - first.0)).abs();
+    if change > SLOPE_NOISE.max(2.0 * spread) { slope } else { 0.0 }
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    Some(if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the list")]
+fn percentile(values: &mut [f64], share: f64) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.clamp(1, values.len()) - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::health::{DynoReading, PageReading, Reading};
+
+    fn row(connected: u64) -> DatabaseSample {
+        DatabaseSample {
+            connected,
+            own: connected,
+            server_limit: 150,
+            uptime: 100,
+            ..DatabaseSample::default()
+        }
+    }
+
+    fn sample(number: u64, database: DatabaseReading) -> Sample {
+        Sample {
+            number,
+            at: Moment(number * 1000),
+            database,
+            dynos: Reading::Measured(DynoReading { up: 2, wanted: 2, ..DynoReading::default() }),
+            pages: Reading::Unknown(String::new()),
+        }
+    }
+
+    fn series() -> Series {
+        Series::new(Duration::from_secs(60), false)
+    }
+
+    fn get(measured: &Measured, metric: Metric) -> Option<f64> {
+        match measured.metrics.get(&metric)? {
+            Value::Ratio(v) | Value::Count(v) | Value::Rate(v) => Some(*v),
+            Value::Duration(v) => Some(v.unwrap_or(f64::INFINITY)),
+            Value::Truth(v) => Some(f64::from(u8::from(*v))),
+            Value::Text(_) => None,
+        }
+    }
+
+    #[test]
+    fn usage_is_the_tighter_of_server_and_account() {
+        let mut limited = row(30);
+        limited.own = 9;
+        limited.account_limit = 10;
+        let seen = series().push(sample(1, DatabaseReading::Measured(limited)));
+        assert_eq!(get(&seen, Metric::Usage), Some(0.9));
+        assert_eq!((get(&seen, Metric::Used), get(&seen, Metric::Limit)), (Some(9.0), Some(10.0)));
+    }
+
+    #[test]
+    fn a_refused_login_is_full_and_the_rest_unknown() {
+        let seen = series().push(sample(1, DatabaseReading::Refused { code: 1040, attempts: 4 }));
+        assert_eq!(get(&seen, Metric::Usage), Some(1.0));
+        assert_eq!(get(&seen, Metric::Refused), Some(4.0));
+        assert_eq!(get(&seen, Metric::Used), None);
+        assert_eq!(get(&seen, Metric::Growth), None);
+    }
+
+    #[test]
+    fn strangers_count_as_refused_only_when_it_is_full() {
+        let mut quiet = series();
+        quiet.push(sample(1, DatabaseReading::Measured(row(20))));
+        let scanned = DatabaseSample { aborted_connects: 50, ..row(20) };
+        assert_eq!(
+            get(&quiet.push(sample(2, DatabaseReading::Measured(scanned))), Metric::Refused),
+            Some(0.0)
+        );
+
+        let mut full = series();
+        let first = full.push(sample(1, DatabaseReading::Measured(row(149))));
+        assert_eq!(get(&first, Metric::Refused), None, "no pair yet");
+        let later = DatabaseSample { aborted_connects: 50, denied: 5, own_refused: 3, ..row(149) };
+        assert_eq!(get(&full.push(sample(2, DatabaseReading::Measured(later))), Metric::Refused), Some(42.0));
+        let restarted = DatabaseSample { uptime: 1, ..row(149) };
+        assert_eq!(get(&full.push(sample(3, DatabaseReading::Measured(restarted))), Metric::Refused), None);
+    }
+
+    #[test]
+    fn a_leak_grows_and_noise_does_not() {
+        let mut leaking = series();
+        let mut last = None;
+        for number in 1..=20 {
+            last = Some(leaking.push(sample(number, DatabaseReading::Measured(row(20 + 2 * number)))));
+        }
+        let last = last.unwrap();
+        assert_eq!(get(&last, Metric::Growth), Some(2.0));
+        assert_eq!(get(&last, Metric::TimeToFull), Some(45.0));
+
+        let mut noisy = series();
+        let mut last = None;
+        for number in 1..=20 {
+            last = Some(noisy.push(sample(number, DatabaseReading::Measured(row(20 + number % 3)))));
+        }
+        let last = last.unwrap();
+        assert_eq!(get(&last, Metric::Growth), Some(0.0));
+        assert_eq!(get(&last, Metric::TimeToFull), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn a_restart_ends_the_slope() {
+        let mut series = series();
+        for number in 1..=10 {
+            series.push(sample(number, DatabaseReading::Measured(row(100 + number))));
+        }
+        series.reset_window();
+        let after = series.push(sample(11, DatabaseReading::Measured(row(5))));
+        assert_eq!(get(&after, Metric::Growth), None, "one sample is no slope");
+    }
+
+    #[test]
+    fn a_dead_site_is_not_live() {
+        let mut dead = sample(1, DatabaseReading::Measured(row(0)));
+        dead.dynos = Reading::Measured(DynoReading { up: 0, wanted: 2, crashed: 2, starting: 0 });
+        assert_eq!(get(&series().push(dead), Metric::Live), Some(0.0));
+        let mut scaled_to_nothing = sample(1, DatabaseReading::Measured(row(0)));
+        scaled_to_nothing.dynos = Reading::Measured(DynoReading::default());
+        assert_eq!(get(&series().push(scaled_to_nothing), Metric::Live), Some(0.0));
+        let mut unseen = sample(1, DatabaseReading::Measured(row(0)));
+        unseen.dynos = Reading::Unknown("no answer".into());
+        assert_eq!(get(&series().push(unseen), Metric::Live), None);
+    }
+
+    #[test]
+    fn pages_belong_to_live_where_they_are_measured() {
+        let mut series = Series::new(Duration::from_secs(60), true);
+        let unprobed = series.push(sample(1, DatabaseReading::Measured(row(5))));
+        assert_eq!(get(&unprobed, Metric::Live), None, "pages are asked for and not known");
+        let mut probed = sample(2, DatabaseReading::Measured(row(5)));
+        let pages = PageReading { ok_ms: (1..=19).map(f64::from).collect(), failed: 1, database_errors: 1 };
+        probed.pages = Reading::Measured(pages);
+        let probed = series.push(probed);
+        assert_eq!(get(&probed, Metric::PagesOk), Some(0.95));
+        assert_eq!(get(&probed, Metric::PagesP95), Some(0.019));
+        assert_eq!(get(&probed, Metric::Live), Some(1.0));
+    }
+
+    #[test]
+    fn memory_stays_constant() {
+        let mut series = Series::new(Duration::from_secs(1_000_000), false);
+        for number in 1..=5000 {
+            series.push(sample(number, DatabaseReading::Measured(row(10))));
+        }
+        assert_eq!(series.samples().count(), AT_MOST);
+    }
+
+    proptest! {
+        #[test]
+        fn the_slope_of_a_line_is_found_whatever_a_third_of_the_points_say(
+            slope in -5.0f64..5.0,
+            wild in proptest::collection::vec(-1000.0f64..1000.0, 6),
+        ) {
+            let mut points: Vec<(f64, f64)> = (0..30).map(|x| (f64::from(x), slope * f64::from(x))).collect();
+            for (index, value) in wild.iter().enumerate() {
+                points[index * 5].1 = *value;
+            }
+            let found = theil_sen(&points).unwrap();
+            prop_assert!((found - slope).abs() < 1.0, "{found} for {slope}");
+        }
+    }
+}
