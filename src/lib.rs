@@ -15,3 +15,4 @@ pub mod lab;
 pub mod plan;
 pub mod platform;
 pub mod source;
+pub mod spec;

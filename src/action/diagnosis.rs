@@ -58,11 +58,21 @@ impl Verdict {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Healthy => "usage is low and nobody is refused",
-            Self::Leak => "most slots are held by sleeping sessions: connections are opened and not closed. Killing idle ones helps until they are back; only the fix cures it",
-            Self::Load => "most slots are at work: killing idle sessions will not help. Fewer workers, or slower traffic, does",
-            Self::Locks => "the sessions at work wait for a lock: end what holds it (the oldest blocker), not those that wait",
-            Self::Churn => "sessions come and go at a high rate and few sleep: connections should be kept for a request's length and no longer, and opened less often",
-            Self::NotOurs => "other accounts hold the server's slots: killing one's own sessions cannot cure that",
+            Self::Leak => {
+                "most slots are held by sleeping sessions: connections are opened and not closed. Killing idle ones helps until they are back; only the fix cures it"
+            }
+            Self::Load => {
+                "most slots are at work: killing idle sessions will not help. Fewer workers, or slower traffic, does"
+            }
+            Self::Locks => {
+                "the sessions at work wait for a lock: end what holds it (the oldest blocker), not those that wait"
+            }
+            Self::Churn => {
+                "sessions come and go at a high rate and few sleep: connections should be kept for a request's length and no longer, and opened less often"
+            }
+            Self::NotOurs => {
+                "other accounts hold the server's slots: killing one's own sessions cannot cure that"
+            }
             Self::Unclear => "the figures fit no known pattern: look at the groups above",
             Self::Unknown => "the database could not be asked, so only the platform's side is known",
         }
@@ -86,9 +96,11 @@ pub(crate) fn judge(window: &[Sample], census: Option<&Census>, facts: Option<&D
             _ => None,
         })
         .collect();
-    let refused = window.iter().filter(|sample| matches!(sample.database, DatabaseReading::Refused { .. })).count();
+    let refused =
+        window.iter().filter(|sample| matches!(sample.database, DatabaseReading::Refused { .. })).count();
     let Some((_, last)) = measured.last() else {
-        let figures = vec![format!("{refused} of {} samples were refused logins; none was measured", window.len())];
+        let figures =
+            vec![format!("{refused} of {} samples were refused logins; none was measured", window.len())];
         return Diagnosis { verdict: Verdict::Unknown, figures };
     };
     let used = median(measured.iter().map(|(_, row)| row.connected as f64));
@@ -96,16 +108,17 @@ pub(crate) fn judge(window: &[Sample], census: Option<&Census>, facts: Option<&D
     let running = median(measured.iter().map(|(_, row)| row.running as f64));
     let asleep = median(measured.iter().map(|(_, row)| row.sleeping_at_least[0] as f64));
     let own = last.own as f64;
-    let waiters = median(measured.iter().map(|(_, row)| {
-        row.lock_waiters as f64
-    }));
+    let waiters = median(measured.iter().map(|(_, row)| row.lock_waiters as f64));
     let row_waits = census
         .and_then(|census| census.transactions.as_ref())
         .map_or(0.0, |open| open.iter().filter(|transaction| transaction.waits).count() as f64);
     let (new_per_s, refused_per_s) = rates(&measured);
     let mut figures = vec![
         format!("{used:.0} of {limit:.0} slots used ({:.0} %), {own:.0} of them ours", 100.0 * used / limit),
-        format!("{asleep:.0} asleep for 1 s or more, {running:.0} at work, {:.0} waiting for a lock", waiters + row_waits),
+        format!(
+            "{asleep:.0} asleep for 1 s or more, {running:.0} at work, {:.0} waiting for a lock",
+            waiters + row_waits
+        ),
         format!("{new_per_s:.1} new sessions a second, {refused_per_s:.1} logins refused a second"),
     ];
     if let Some(facts) = facts {
@@ -113,14 +126,19 @@ pub(crate) fn judge(window: &[Sample], census: Option<&Census>, facts: Option<&D
             "wait_timeout {} s: a session left asleep lives that long; limit {} for the server{}",
             facts.wait_timeout,
             facts.server_limit,
-            if facts.account_limit > 0 { format!(", {} for the account", facts.account_limit) } else { String::new() }
+            if facts.account_limit > 0 {
+                format!(", {} for the account", facts.account_limit)
+            } else {
+                String::new()
+            }
         ));
         if !facts.sees_transactions {
             figures.push(format!("{} sees its own sessions only, and no transactions", facts.account));
         }
     }
     let account_full = last.account_limit > 0 && own >= 0.95 * last.account_limit as f64;
-    let usage = (used / limit).max(if last.account_limit > 0 { own / last.account_limit as f64 } else { 0.0 });
+    let usage =
+        (used / limit).max(if last.account_limit > 0 { own / last.account_limit as f64 } else { 0.0 });
     let verdict = if usage < DEGRADED && refused_per_s == 0.0 && refused == 0 {
         if new_per_s > 2.0 * limit { Verdict::Churn } else { Verdict::Healthy }
     } else if !account_full && own < 0.5 * used {
@@ -146,7 +164,10 @@ fn rates(measured: &[(&Sample, &DatabaseSample)]) -> (f64, f64) {
     let (mut new, mut refused, mut time) = (0.0, 0.0, 0.0);
     for pair in measured.windows(2) {
         let [(earlier, a), (later, b)] = pair else { continue };
-        if b.uptime < a.uptime || b.connections_total < a.connections_total || b.aborted_connects < a.aborted_connects {
+        if b.uptime < a.uptime
+            || b.connections_total < a.connections_total
+            || b.aborted_connects < a.aborted_connects
+        {
             continue;
         }
         time += later.at.since(earlier.at).as_secs_f64();
@@ -198,7 +219,12 @@ mod tests {
 
     #[test]
     fn sleepers_are_a_leak() {
-        let seen = window(|n| DatabaseSample { running: 3, sleeping: 147, sleeping_at_least: [140, 90, 0, 0], ..full(n) });
+        let seen = window(|n| DatabaseSample {
+            running: 3,
+            sleeping: 147,
+            sleeping_at_least: [140, 90, 0, 0],
+            ..full(n)
+        });
         let diagnosis = judge(&seen, None, None);
         assert_eq!(diagnosis.verdict, Verdict::Leak, "{diagnosis:?}");
         assert_eq!(diagnosis.verdict.recommends(), "deploy-fix");
@@ -214,7 +240,8 @@ mod tests {
 
     #[test]
     fn others_slots_are_not_ours_unless_our_own_limit_is_reached() {
-        let others = window(|n| DatabaseSample { own: 12, running: 3, sleeping_at_least: [9, 0, 0, 0], ..full(n) });
+        let others =
+            window(|n| DatabaseSample { own: 12, running: 3, sleeping_at_least: [9, 0, 0, 0], ..full(n) });
         assert_eq!(judge(&others, None, None).verdict, Verdict::NotOurs);
     }
 

@@ -4,10 +4,46 @@
 //! asks to be called again later, or says that it is done. The engine performs changes. A verb must never hold an
 //! actuator, print, wait, or know which runbook it stands in.
 
+mod check;
+mod confirm;
+mod deploy;
+mod diagnose;
+mod diagnosis;
+mod kill_idle;
 mod param;
+mod proof;
+mod restart;
+mod rollback;
+mod run;
+mod scale;
 mod scene;
+mod shape;
 mod verb;
+mod wait;
 
-pub use param::{Bindings, Param, Scalar};
+pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
+pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
-pub use verb::{Action, Awaits, Consent, Done, Forecast, Next, Output, Preview, Status};
+pub use shape::{Field, Kind, Reading, Shape, optional, required};
+pub use verb::{Action, Awaits, Consent, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry};
+
+/// Makes the table of verbs: reading, known names, schema, documentation and dispatch all come from it.
+macro_rules! verbs {
+    ($($verb:ty),+ $(,)?) => {
+        /// Every verb, in the order in which they are documented.
+        pub const VERBS: &[VerbEntry] = &[$(VerbEntry::of::<$verb>()),+];
+    };
+}
+
+verbs![
+    deploy::Deploy,
+    restart::Restart,
+    wait::Wait,
+    check::Check,
+    diagnose::Diagnose,
+    kill_idle::KillIdle,
+    scale::Scale,
+    rollback::Rollback,
+    run::Run,
+    confirm::Confirm,
+];

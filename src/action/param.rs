@@ -1,9 +1,12 @@
 //! A verb's parameter: a literal, or `${{ inputs.NAME }}`, bound before the run.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::expr::units::{parse_duration, parse_number, parse_ratio};
+use crate::expr::{Env, Expr};
 use crate::health::Value;
-use crate::source::Spanned;
+use crate::source::{Diagnostic, Spanned, did_you_mean};
 
 /// Values that templates and parameters may name: `inputs.healthy_below`, `item`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,8 +15,18 @@ pub struct Bindings {
     pub values: BTreeMap<String, Value>,
 }
 
+impl Env for Bindings {
+    fn value(&self, path: &str) -> Option<Value> {
+        self.values.get(path).cloned()
+    }
+
+    fn condition(&self, _: &str) -> Option<&Expr> {
+        None
+    }
+}
+
 /// What a parameter's text can be read as.
-pub trait Scalar: Sized {
+pub trait Scalar: Sized + Clone {
     /// What a person would call it: `a duration such as 30s`.
     const EXPECTED: &'static str;
     /// Reads the literal's text.
@@ -25,11 +38,209 @@ pub trait Scalar: Sized {
     fn from_value(value: &Value) -> Option<Self>;
 }
 
+impl Scalar for Duration {
+    const EXPECTED: &'static str = "a duration such as `30s`";
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_duration(text)
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Duration(Some(seconds)) => Self::try_from_secs_f64(*seconds).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for u64 {
+    const EXPECTED: &'static str = "a whole number";
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.contains('%') || text.contains('.') {
+            return Err(format!("`{text}` is not a whole number"));
+        }
+        parse_number(text)?;
+        text.trim().parse().map_err(|_| format!("`{text}` is too large"))
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Count(number) if number.fract() == 0.0 => Some(super::proof::whole(*number)),
+            _ => None,
+        }
+    }
+}
+
+/// A ratio, 0.4 for `40%`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ratio(pub f64);
+
+impl Scalar for Ratio {
+    const EXPECTED: &'static str = "a ratio such as `40%`";
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_ratio(text).map(Self)
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Ratio(ratio) => Some(Self(*ratio)),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for String {
+    const EXPECTED: &'static str = "a text";
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+impl Scalar for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("`{text}` is neither `true` nor `false`")),
+        }
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Truth(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+}
+
 /// A parameter as written, and its value once bound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param<T> {
     /// As written.
     pub text: Spanned<String>,
     /// Bound value.
-    pub value: Option<T>,
+    value: Option<T>,
+}
+
+impl<T: Scalar> Param<T> {
+    /// As written in the file, not bound yet.
+    pub const fn written(text: Spanned<String>) -> Self {
+        Self { text, value: None }
+    }
+
+    /// A value that no file gave.
+    pub fn fixed(value: T) -> Self {
+        Self { text: Spanned::default(), value: Some(value) }
+    }
+
+    /// The bound value; before binding, or when it could not be bound, `default`.
+    pub fn or(&self, default: T) -> T {
+        self.value.clone().unwrap_or(default)
+    }
+
+    /// Binds it.
+    pub fn bind(&mut self, bindings: &Bindings, faults: &mut Vec<Diagnostic>) {
+        if self.value.is_some() && self.text.is_empty() {
+            return;
+        }
+        match bound(&self.text, bindings) {
+            Ok(value) => self.value = Some(value),
+            Err(fault) => faults.push(fault),
+        }
+    }
+
+    /// Binds it and checks its range.
+    pub fn bind_within(&mut self, bindings: &Bindings, least: T, most: T, faults: &mut Vec<Diagnostic>)
+    where
+        T: PartialOrd,
+    {
+        self.bind(bindings, faults);
+        if let Some(value) = &self.value
+            && (*value < least || *value > most)
+        {
+            let text = &self.text;
+            faults.push(Diagnostic::error(text.span, format!("`{}` is out of range", text.value)));
+        }
+    }
+}
+
+/// Binds an optional parameter.
+pub fn bind_some<T: Scalar>(param: &mut Option<Param<T>>, bindings: &Bindings, faults: &mut Vec<Diagnostic>) {
+    if let Some(param) = param {
+        param.bind(bindings, faults);
+    }
+}
+
+/// The name inside a text that is one template and nothing else.
+pub fn sole_template(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+    (!inner.contains("${{")).then(|| inner.trim())
+}
+
+fn bound<T: Scalar>(text: &Spanned<String>, bindings: &Bindings) -> Result<T, Diagnostic> {
+    let Some(name) = sole_template(text) else {
+        return T::parse(text)
+            .map_err(|why| Diagnostic::error(text.span, why).help(format!("expected: {}", T::EXPECTED)));
+    };
+    let Some(value) = bindings.values.get(name) else {
+        let fault = Diagnostic::error(text.span, format!("there is no `{name}`"));
+        return Err(match did_you_mean(name, bindings.values.keys().map(String::as_str)) {
+            Some(near) => fault.help(format!("did you mean `{near}`?")),
+            None if name.starts_with("steps.") => {
+                fault.help("a parameter is bound before the run: outputs of steps may be read by conditions and messages only")
+            }
+            None => fault.help("declare it under `inputs:`"),
+        });
+    };
+    T::from_value(value).ok_or_else(|| {
+        Diagnostic::error(text.span, format!("`{name}` is {value}, and {} is expected here", T::EXPECTED))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Span;
+
+    fn param<T: Scalar>(text: &str) -> Param<T> {
+        Param::written(Spanned::new(text.to_owned(), Span::new(0, text.len())))
+    }
+
+    #[test]
+    fn literals_and_inputs_are_bound_by_type() {
+        let bindings = Bindings {
+            values: BTreeMap::from([
+                ("inputs.idle".to_owned(), Value::Duration(Some(60.0))),
+                ("inputs.ratio".to_owned(), Value::Ratio(0.4)),
+            ]),
+        };
+        let mut faults = Vec::new();
+        let mut literal = param::<Duration>("1m30s");
+        literal.bind(&bindings, &mut faults);
+        assert_eq!(literal.or(Duration::ZERO), Duration::from_secs(90));
+        let mut input = param::<Duration>("${{ inputs.idle }}");
+        input.bind(&bindings, &mut faults);
+        assert_eq!(input.or(Duration::ZERO), Duration::from_secs(60));
+        assert_eq!(faults, []);
+
+        for (text, words) in [
+            ("60", "no unit"),
+            ("${{ inputs.idel }}", "there is no"),
+            ("${{ inputs.ratio }}", "is expected here"),
+            ("${{ steps.a.b }}", "there is no"),
+        ] {
+            let mut faults = Vec::new();
+            param::<Duration>(text).bind(&bindings, &mut faults);
+            assert!(faults.len() == 1 && faults[0].message.contains(words), "{text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        let mut faults = Vec::new();
+        param::<u64>("9000").bind_within(&Bindings::default(), 1, 5000, &mut faults);
+        assert!(faults[0].message.contains("out of range"));
+    }
 }

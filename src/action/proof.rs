@@ -57,7 +57,8 @@ pub(crate) fn replacing(before: &[DynoTriple], now: &[Dyno], wanted: Wanted<'_>)
     let concerns = |kind: &str, name: &str| {
         wanted.kind.is_none_or(|only| only == kind) && wanted.name.is_none_or(|only| only == name)
     };
-    let formation: Vec<_> = wanted.formation.iter().filter(|row| wanted.kind.is_none_or(|only| only == row.kind)).collect();
+    let formation: Vec<_> =
+        wanted.formation.iter().filter(|row| wanted.kind.is_none_or(|only| only == row.kind)).collect();
     let number = if wanted.name.is_some() { 1 } else { formation.iter().map(|row| row.quantity).sum() };
     let mut up = 0;
     let mut crashed = Vec::new();
@@ -67,7 +68,9 @@ pub(crate) fn replacing(before: &[DynoTriple], now: &[Dyno], wanted: Wanted<'_>)
             continue;
         }
         let was = before.iter().any(|triple| {
-            triple.id == dyno.id && triple.created_at == dyno.created_at && triple.updated_at == dyno.updated_at
+            triple.id == dyno.id
+                && triple.created_at == dyno.created_at
+                && triple.updated_at == dyno.updated_at
         });
         let runs_it = wanted.release.is_none_or(|version| dyno.release >= version);
         if was || !runs_it {
@@ -128,7 +131,11 @@ pub(crate) fn crash(scene: &Scene<'_>, names: &[String]) -> Failure {
     let evidence = match scene.observer.heroku().recent_logs(30, first) {
         Ok(lines) => {
             let skip = lines.len().saturating_sub(12);
-            lines.iter().skip(skip).map(|line| format!("{}[{}]: {}", line.source, line.process, line.message)).collect()
+            lines
+                .iter()
+                .skip(skip)
+                .map(|line| format!("{}[{}]: {}", line.source, line.process, line.message))
+                .collect()
         }
         Err(fault) => vec![format!("(its log could not be read: {fault})")],
     };
@@ -188,7 +195,9 @@ pub(crate) fn await_release(
                 "its release phase failed; the release before it stays live, although git has the commit",
             )
             .hint("`heroku releases:output` shows what the release phase printed")
-            .hint("after the cause is mended, run this again: a push alone would say \"Everything up-to-date\"");
+            .hint(
+                "after the cause is mended, run this again: a push alone would say \"Everything up-to-date\"",
+            );
             Err(Failure { evidence: release_log(scene), fault })
         }
         ReleaseStatus::Other(word) => Ok(Some(Err(Next::Wait {
@@ -242,13 +251,22 @@ pub(crate) fn overlap(scene: &Scene<'_>) -> Option<Forecast> {
                 "{used} now, and up to {dynos} dynos × {processes} processes (WEB_CONCURRENCY) starting beside the old ones"
             ),
         ),
-        None => (None, format!("{used} now; old and new dynos overlap for up to 30 s; WEB_CONCURRENCY is not set, so the new share is measured when reached")),
+        None => (
+            None,
+            format!(
+                "{used} now; old and new dynos overlap for up to 30 s; WEB_CONCURRENCY is not set, so the new share is measured when reached"
+            ),
+        ),
     };
     Some(Forecast { during, after: None, limit, basis })
 }
 
 /// A count as a whole number.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are small and not negative"
+)]
 pub(crate) fn whole(number: f64) -> u64 {
     number.max(0.0).round() as u64
 }
@@ -288,7 +306,8 @@ mod tests {
 
     #[test]
     fn new_and_up_is_replaced_and_one_offs_do_not_matter() {
-        let now = [dyno("web.1", "c", "up", 7), dyno("web.2", "d", "up", 7), dyno("run.12", "x", "crashed", 7)];
+        let now =
+            [dyno("web.1", "c", "up", 7), dyno("web.2", "d", "up", 7), dyno("run.12", "x", "crashed", 7)];
         assert_eq!(look(&now, None), Replacing::Done(2));
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::param::Bindings;
+use crate::expr::{Env, Expr, Template};
 use crate::health::{Metric, Moment, Series, Value};
 use crate::platform::{Before, Change, Effect, Fault, Observer};
 
@@ -22,10 +24,36 @@ pub struct Scene<'a> {
     pub series: &'a Series,
     /// Outputs of earlier steps, by `step.output`.
     pub outputs: &'a BTreeMap<String, Value>,
+    /// Bound inputs, by `inputs.NAME`.
+    pub bindings: &'a Bindings,
     /// Now.
     pub now: Moment,
     /// A person may be asked: a terminal is there and `--yes` was not given.
     pub interactive: bool,
+}
+
+impl Scene<'_> {
+    /// Fills the templates of a text that was checked before the run.
+    pub fn fill(&self, text: &str) -> String {
+        Template::parse(text).map_or_else(|_| text.to_owned(), |template| template.fill(self))
+    }
+}
+
+impl Env for Scene<'_> {
+    fn value(&self, path: &str) -> Option<Value> {
+        if let Some(output) = path.strip_prefix("steps.") {
+            return self.outputs.get(output).cloned();
+        }
+        if let Some(bound) = self.bindings.value(path) {
+            return Some(bound);
+        }
+        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        self.metrics.get(&metric).cloned()
+    }
+
+    fn condition(&self, _: &str) -> Option<&Expr> {
+        None
+    }
 }
 
 /// What earlier steps of this run established, folded from its events.

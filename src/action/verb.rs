@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::param::Bindings;
 use super::scene::{Failure, Progress, Scene};
+use super::shape::{Reading, Shape};
 use crate::health::{Unit, Value};
 use crate::platform::{Before, Change};
-use crate::source::{Diagnostic, Spanned};
+use crate::source::{Diagnostic, Node, Span, Spanned};
 
 /// A verb: the action of one step.
 pub trait Action: std::fmt::Debug + Send + Sync {
@@ -18,11 +19,6 @@ pub trait Action: std::fmt::Debug + Send + Sync {
 
     /// Whether it may change anything. A mutating step is always gated.
     fn mutates(&self) -> bool;
-
-    /// Typed outputs that later conditions and messages may read as `steps.ID.NAME`.
-    fn outputs(&self) -> &'static [Output] {
-        &[]
-    }
 
     /// Texts that may hold `${{ }}` templates, for checking before the run.
     fn texts(&self) -> Vec<&Spanned<String>> {
@@ -57,6 +53,50 @@ pub trait Action: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// What failed; changes already made are in `progress`.
     fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure>;
+}
+
+/// What a verb is as a part of the language: its name, its shape, how it is read.
+pub trait Verb: Action + Sized + 'static {
+    /// Its name in the file.
+    const NAME: &'static str;
+    /// What it does, one sentence.
+    const ABOUT: &'static str;
+    /// Its parameters.
+    const SHAPE: &'static Shape;
+    /// Typed outputs that later conditions and messages may read as `steps.ID.NAME`.
+    const OUTPUTS: &'static [Output] = &[];
+    /// Reads it; faults are collected in `reading`.
+    fn read(reading: &mut Reading<'_, '_>) -> Option<Self>;
+}
+
+/// Reads a verb's parameters; `at` is where a missing one is shown.
+type ReadVerb = fn(&Node, Span, &mut Vec<Diagnostic>) -> Option<Box<dyn Action>>;
+
+/// A row of the table of verbs.
+#[derive(Debug, Clone, Copy)]
+pub struct VerbEntry {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Its parameters.
+    pub shape: &'static Shape,
+    /// Its outputs.
+    pub outputs: &'static [Output],
+    /// How it is read.
+    pub read: ReadVerb,
+}
+
+impl VerbEntry {
+    /// The row of a verb.
+    pub const fn of<V: Verb>() -> Self {
+        Self { name: V::NAME, about: V::ABOUT, shape: V::SHAPE, outputs: V::OUTPUTS, read: read::<V> }
+    }
+}
+
+fn read<V: Verb>(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Box<dyn Action>> {
+    let mut reading = Reading::begin(node, V::SHAPE, at, faults)?;
+    V::read(&mut reading).map(|verb| Box::new(verb) as Box<dyn Action>)
 }
 
 /// What a verb wants now.
@@ -131,6 +171,8 @@ pub struct Output {
 pub struct Awaits<'a> {
     /// The condition's text.
     pub until: &'a Spanned<String>,
+    /// What is said when it does not hold.
+    pub message: Option<&'a Spanned<String>>,
     /// It must hold this long.
     pub hold: Duration,
     /// Patience; `None` = it must hold now.

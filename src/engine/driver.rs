@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::event::{Event, Measurements};
 use super::machine::Machine;
 use super::request::{Input, Live, Performance, Request};
-use crate::action::{Action, Failure, Scene};
+use crate::action::{Action, Bindings, Failure, Scene};
 use crate::health::{Metric, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
 use crate::platform::{Actuator, Change, Fault, FaultKind, Observer, reconcile};
@@ -225,7 +225,7 @@ impl Driver<'_> {
         step: &str,
         progress: &crate::action::Progress,
     ) -> Result<crate::action::Next, Failure> {
-        let Some(action) = action_of(&self.plan, step) else {
+        let Some((action, bindings)) = action_of(&self.plan, step) else {
             return Err(Fault::new(FaultKind::Missing, format!("step {step}"), "the plan has no such step").into());
         };
         let scene = Scene {
@@ -235,6 +235,7 @@ impl Driver<'_> {
             metrics: &self.latest,
             series: &self.series,
             outputs: machine.outputs(),
+            bindings,
             now: self.observer.clock().now(),
             interactive: self.interactive,
         };
@@ -281,11 +282,11 @@ impl Driver<'_> {
 }
 
 /// The verb of a step, rungs and remedies included.
-pub fn action_of<'p>(plan: &'p Plan, id: &str) -> Option<&'p dyn Action> {
-    fn find<'p>(steps: &mut dyn Iterator<Item = &'p Step>, id: &str) -> Option<&'p dyn Action> {
+pub fn action_of<'p>(plan: &'p Plan, id: &str) -> Option<(&'p dyn Action, &'p Bindings)> {
+    fn find<'p>(steps: &mut dyn Iterator<Item = &'p Step>, id: &str) -> Option<(&'p dyn Action, &'p Bindings)> {
         for step in steps {
             match &step.body {
-                Body::Verb(action) if step.id == id => return Some(&**action),
+                Body::Verb(action) if step.id == id => return Some((&**action, &*step.bindings)),
                 Body::Ladder(ladder) => {
                     if let Some(action) = find(&mut ladder.rungs.iter(), id) {
                         return Some(action);

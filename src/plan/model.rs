@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, Bindings};
 use crate::expr::Expr;
 use crate::health::Value;
 
@@ -121,6 +121,8 @@ pub struct Step {
     pub always: bool,
     /// Why it is not part of this run (`--skip`, `--only`, `--from`); `None` = it is.
     pub left_out: Option<String>,
+    /// What its texts and parameters may name.
+    pub bindings: Arc<Bindings>,
     /// What it does.
     pub body: Body,
 }

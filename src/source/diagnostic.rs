@@ -41,6 +41,13 @@ impl Diagnostic {
         }
     }
 
+    /// Makes it a warning.
+    #[must_use]
+    pub const fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// Says what stands beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {

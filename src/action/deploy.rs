@@ -1,0 +1,439 @@
+//! `deploy`: commits the step's own files, pushes them, and proves that the release is the one that runs.
+//!
+//! `git push` exits 0 when the release phase fails, and "Everything up-to-date" when the commit is there but not live:
+//! neither is believed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::param::{Bindings, Param};
+use super::proof::{await_release, await_replaced, before_release, live, overlap};
+use super::scene::{Failure, Made, Progress, Scene};
+use super::shape::{Kind, Reading, Shape, optional, required};
+use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
+use crate::health::{Unit, Value};
+use crate::platform::{Before, BuildOrigin, Change, CommitFact, Effect, Fault, FaultKind, TreeChange, short};
+use crate::source::{Diagnostic, NodeKind, Spanned};
+
+/// How long a release may take to appear after the push has ended.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
+/// Slugs looked at to find the one of a commit.
+const SLUGS_AT_MOST: usize = 10;
+
+/// Commit, push and prove.
+#[derive(Debug)]
+pub struct Deploy {
+    add: Vec<(Spanned<String>, bool)>,
+    message: Spanned<String>,
+    branch: Param<String>,
+    include_commits: Option<Param<bool>>,
+}
+
+const ADD: Shape = Shape {
+    name: "add entry",
+    fields: &[
+        required("path", Kind::Text, "A name or a glob such as `*.php`."),
+        optional("optional", Kind::Truth, "It may match nothing. Default: false."),
+    ],
+    short: Some("path"),
+    empty: false,
+    open: false,
+};
+
+impl Verb for Deploy {
+    const NAME: &'static str = "deploy";
+    const ABOUT: &'static str = "Commit the named files, push them to Heroku, and prove that the release is live and every dyno was replaced.";
+    const SHAPE: &'static Shape = &Shape {
+        name: "deploy",
+        fields: &[
+            optional(
+                "add",
+                Kind::TextsOr(&ADD),
+                "Names and globs to commit; one that matches nothing is an error unless `optional`. Default: nothing, push what is committed.",
+            ),
+            required("message", Kind::Text, "The commit's message."),
+            optional("branch", Kind::Text, "Branch on Heroku's git: `master` or `main`. Default: `master`."),
+            optional(
+                "include_commits",
+                Kind::Truth,
+                "Also ship commits between what is live and HEAD. Default: false, they are asked about.",
+            ),
+        ],
+        short: None,
+        empty: false,
+        open: false,
+    };
+    const OUTPUTS: &'static [Output] = &[
+        Output { name: "deployed", unit: Unit::Truth, about: "something new went live" },
+        Output { name: "commit", unit: Unit::Text, about: "the commit that is live" },
+        Output { name: "release", unit: Unit::Count, about: "the release's version" },
+    ];
+
+    fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
+        let mut add = Vec::new();
+        let items = reading.node("add").map_or(&[][..], |node| match &node.kind {
+            NodeKind::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        });
+        for item in items {
+            let mut entry = Reading::begin(item, &ADD, item.span, reading.faults())?;
+            let path = entry.text("path");
+            let optional = entry.text("optional").is_some_and(|text| text.value == "true");
+            add.extend(path.map(|path| (path, optional)));
+        }
+        let branch = reading.param("branch").unwrap_or_else(|| Param::fixed("master".to_owned()));
+        Some(Self {
+            add,
+            message: reading.text("message")?,
+            branch,
+            include_commits: reading.param("include_commits"),
+        })
+    }
+}
+
+impl Action for Deploy {
+    fn verb(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn mutates(&self) -> bool {
+        true
+    }
+
+    fn texts(&self) -> Vec<&Spanned<String>> {
+        vec![&self.message]
+    }
+
+    fn patience(&self) -> Duration {
+        // A build may take 15 minutes, a release phase much longer: a step that needs more says so.
+        Duration::from_secs(20 * 60)
+    }
+
+    fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        self.branch.bind(bindings, &mut faults);
+        super::param::bind_some(&mut self.include_commits, bindings, &mut faults);
+        let branch = self.branch.or("master".to_owned());
+        if branch != "master" && branch != "main" {
+            let fault = Diagnostic::error(
+                self.branch.text.span,
+                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
+            );
+            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
+        }
+        for (path, _) in &self.add {
+            if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.is_empty() {
+                faults.push(Diagnostic::error(
+                    path.span,
+                    format!("`{}` is outside of the working tree", path.value),
+                ));
+            }
+        }
+        if self.message.trim().is_empty() {
+            faults.push(Diagnostic::error(self.message.span, "the commit's message is empty"));
+        }
+        faults
+    }
+
+    fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
+        let survey = self.survey(scene)?;
+        let git = scene.observer.git();
+        let mut preview = Preview { forecast: overlap(scene), ..Preview::default() };
+        let head = short(&survey.head);
+        if survey.pending.is_empty() {
+            preview.summary = format!("push {head} to {} of {}", survey.branch, scene.app);
+        } else {
+            preview.summary = format!("commit {} files and push them to {}", survey.pending.len(), scene.app);
+            preview.requests.push(format!("git add -- {}", survey.paths.join(" ")));
+            preview.requests.push(format!(
+                "git commit -m {:?} -- {}",
+                survey.message,
+                survey.paths.join(" ")
+            ));
+        }
+        preview.requests.push(format!("git push {} HEAD:{}", git.remote_url(), survey.branch));
+        preview.details.extend(survey.pending.iter().map(stat_line));
+        match &survey.live_commit {
+            Some(live) => preview.details.push(format!("live now: {}", short(live))),
+            None => preview.details.push("live now: no commit is known of the current release".to_owned()),
+        }
+        if survey.already_live() {
+            preview.nothing_to_do = true;
+            preview.summary = format!("nothing: {head} is live already and nothing has changed");
+            preview.requests.clear();
+            preview.forecast = None;
+            return Ok(preview);
+        }
+        if !survey.foreign.is_empty() {
+            preview.details.push(format!("{} commits between what is live and HEAD:", survey.foreign.len()));
+            preview.details.extend(
+                survey
+                    .foreign
+                    .iter()
+                    .take(10)
+                    .map(|c| format!("  {} {} ({})", short(&c.sha), c.subject, c.author)),
+            );
+            if !self.include_commits() {
+                preview.consents.push(survey.consent(scene.app));
+            }
+        }
+        preview.warnings.extend(origin_warning(scene)?);
+        preview.unknown.push("the build's outcome and the release's version: known when reached".to_owned());
+        Ok(preview)
+    }
+
+    fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
+        let made = |want: fn(&Change) -> bool| progress.made.iter().find(|made| want(&made.change));
+        if let Some(pushed) = made(|change| matches!(change, Change::Push { .. })) {
+            let promoted = made(|change| matches!(change, Change::Promote { .. }));
+            return self.prove(scene, promoted.unwrap_or(pushed), pushed);
+        }
+        let survey = self.survey(scene)?;
+        let committed = made(|change| matches!(change, Change::Commit { .. }));
+        if committed.is_none() {
+            if !survey.foreign.is_empty() && !self.include_commits() {
+                let consent = survey.consent(scene.app);
+                if !scene.run.consents.contains(&consent.question) {
+                    return Err(Fault::new(
+                        FaultKind::Refused,
+                        format!("deploying {}", scene.app),
+                        consent.question,
+                    )
+                    .hint(format!("write `{}` in the step to allow it", consent.otherwise))
+                    .into());
+                }
+            }
+            if !survey.pending.is_empty() {
+                let before = Before {
+                    head: Some(survey.head.clone()),
+                    live_commit: survey.live_commit.clone(),
+                    ..Before::default()
+                };
+                let change = Change::Commit { paths: survey.paths, message: survey.message };
+                return Ok(Next::Change { change, before });
+            }
+            if survey.already_live() {
+                return Ok(Next::Done(Done {
+                    status: Status::AlreadySo,
+                    summary: format!("already deployed: {} is live", short(&survey.head)),
+                    outputs: outputs(None, false, &survey.head),
+                    ..Done::default()
+                }));
+            }
+        }
+        let before = before_release(scene, survey.live_commit.clone())?;
+        Ok(Next::Change { change: Change::Push { commit: survey.head, branch: survey.branch }, before })
+    }
+}
+
+/// What a deploy finds before it does anything.
+struct Survey {
+    head: String,
+    branch: String,
+    message: String,
+    paths: Vec<String>,
+    pending: Vec<TreeChange>,
+    live_commit: Option<String>,
+    foreign: Vec<CommitFact>,
+}
+
+impl Survey {
+    fn already_live(&self) -> bool {
+        self.pending.is_empty() && self.live_commit.as_deref() == Some(self.head.as_str())
+    }
+
+    fn consent(&self, app: &str) -> Consent {
+        let list: Vec<_> =
+            self.foreign.iter().take(5).map(|c| format!("{} {}", short(&c.sha), c.subject)).collect();
+        Consent {
+            question: format!(
+                "{} would also get {} commits that this deploy did not make: {}",
+                app,
+                self.foreign.len(),
+                list.join("; ")
+            ),
+            otherwise: "include_commits: true".to_owned(),
+        }
+    }
+}
+
+impl Deploy {
+    fn include_commits(&self) -> bool {
+        self.include_commits.as_ref().is_some_and(|include| include.or(false))
+    }
+
+    /// Reads the tree, what is live and what lies between, and refuses what must not be begun.
+    fn survey(&self, scene: &Scene<'_>) -> Result<Survey, Failure> {
+        let git = scene.observer.git();
+        let tree = git.tree()?;
+        if !tree.staged.is_empty() {
+            return Err(Fault::new(
+                FaultKind::Refused,
+                format!("deploying {}", scene.app),
+                format!("the index holds staged changes: {}", tree.staged.join(", ")),
+            )
+            .hint("commit them or `git restore --staged` them: only the step's own files are to be shipped")
+            .into());
+        }
+        let paths = git.expand(&patterns(&self.add))?;
+        let pending = git.pending(&paths)?;
+        let (_, live_commit) = live(scene)?;
+        let foreign = match &live_commit {
+            Some(live) if *live != tree.head => match git.commits_between(live, &tree.head) {
+                Ok(commits) => {
+                    if commits.is_empty() {
+                        return Err(behind(scene, live, &tree.head).into());
+                    }
+                    commits
+                }
+                Err(fault) if fault.kind == FaultKind::Missing => {
+                    return Err(unknown_live(scene, live).into());
+                }
+                Err(fault) => return Err(fault.into()),
+            },
+            _ => Vec::new(),
+        };
+        // A commit that this runbook made in an earlier, failed attempt is its own: same message, nothing else.
+        let message = scene.fill(&self.message);
+        let subject = message.lines().next().unwrap_or_default();
+        let foreign = match foreign.as_slice() {
+            [only] if only.subject == subject => Vec::new(),
+            _ => foreign,
+        };
+        let pending = pending.into_iter().collect::<Vec<_>>();
+        let paths = pending.iter().map(|change| change.path.clone()).collect();
+        Ok(Survey {
+            head: tree.head,
+            branch: self.branch.or("master".to_owned()),
+            message,
+            paths,
+            pending,
+            live_commit,
+            foreign,
+        })
+    }
+
+    /// After the push: the release that it made, or one made through the API, must be the one that runs.
+    fn prove(&self, scene: &Scene<'_>, last: &Made, pushed: &Made) -> Result<Next, Failure> {
+        let Change::Push { commit, .. } = &pushed.change else {
+            return Err(Fault::new(FaultKind::Missing, "proving the deploy", "no push is on record").into());
+        };
+        match await_release(scene, &last.before, Some(commit))? {
+            Some(Err(wait)) => Ok(wait),
+            Some(Ok(release)) => {
+                match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
+                    Err(wait) => Ok(wait),
+                    Ok(dynos) => Ok(Next::Done(Done {
+                        status: Status::Acted,
+                        summary: format!(
+                            "v{} is live: commit {}, {dynos} dynos replaced",
+                            release.version,
+                            short(commit)
+                        ),
+                        outputs: outputs(Some(release.version), true, commit),
+                        replaced_all: true,
+                        ..Done::default()
+                    })),
+                }
+            }
+            None if matches!(pushed.effect, Effect::Pushed { up_to_date: true })
+                && matches!(last.change, Change::Push { .. }) =>
+            {
+                self.promote(scene, commit, &last.before)
+            }
+            None if scene.now.since(last.at) > RELEASE_PATIENCE => Err(Fault::new(
+                FaultKind::Broken,
+                format!("proving the deploy of {}", short(commit)),
+                "the push ended well, but no new release has appeared",
+            )
+            .hint("look at `heroku releases` and at the app's activity page")
+            .into()),
+            None => Ok(Next::Wait {
+                awaited: "the new release to appear".to_owned(),
+                again: Duration::from_secs(2),
+            }),
+        }
+    }
+
+    /// Git has the commit, but it is not live (after a release rollback, or a failed release phase): release the slug
+    /// that was built from it.
+    fn promote(&self, scene: &Scene<'_>, commit: &str, before: &Before) -> Result<Next, Failure> {
+        let heroku = scene.observer.heroku();
+        let mut seen = Vec::new();
+        for release in heroku.releases(40)? {
+            let Some(slug) = release.slug else { continue };
+            if seen.contains(&slug) || seen.len() >= SLUGS_AT_MOST {
+                continue;
+            }
+            if heroku.slug(&slug)?.commit.as_deref() == Some(commit) {
+                let change = Change::Promote { slug, commit: commit.to_owned() };
+                let before = before_release(scene, before.live_commit.clone())?;
+                return Ok(Next::Change { change, before });
+            }
+            seen.push(slug);
+        }
+        Err(Fault::new(
+            FaultKind::Missing,
+            format!("releasing {}", short(commit)),
+            "git says \"Everything up-to-date\", the commit is not live, and no slug of it was found",
+        )
+        .hint("`git commit --allow-empty -m redeploy` and run this again: the push then builds it anew")
+        .into())
+    }
+}
+
+fn behind(scene: &Scene<'_>, live: &str, head: &str) -> Fault {
+    Fault::new(
+        FaultKind::Refused,
+        format!("deploying {}", scene.app),
+        format!(
+            "what is live ({}) is newer than HEAD ({}): this would take changes back",
+            short(live),
+            short(head)
+        ),
+    )
+    .hint("`git fetch` and fast-forward first, or use `runbook run rollback` to go back on purpose")
+}
+
+fn unknown_live(scene: &Scene<'_>, live: &str) -> Fault {
+    Fault::new(
+        FaultKind::Refused,
+        format!("deploying {}", scene.app),
+        format!("what is live ({}) is not in this repository: somebody else deployed it", short(live)),
+    )
+    .hint("`git fetch` first, so that nobody's work is taken back unseen")
+}
+
+fn origin_warning(scene: &Scene<'_>) -> Result<Vec<String>, Failure> {
+    Ok(match scene.observer.heroku().app()?.origin {
+        BuildOrigin::Git => Vec::new(),
+        BuildOrigin::GitHub => {
+            vec!["the app is deployed from GitHub: the next deploy from there replaces this push".to_owned()]
+        }
+        BuildOrigin::Pipeline => {
+            vec!["the app is promoted in a pipeline: the next promotion replaces this push".to_owned()]
+        }
+    })
+}
+
+fn stat_line(change: &TreeChange) -> String {
+    match change.lines {
+        Some((added, removed)) => format!("{} {} (+{added} −{removed})", change.change, change.path),
+        None => format!("{} {} (binary)", change.change, change.path),
+    }
+}
+
+fn outputs(release: Option<u64>, deployed: bool, commit: &str) -> BTreeMap<String, Value> {
+    let mut outputs = BTreeMap::from([
+        ("deployed".to_owned(), Value::Truth(deployed)),
+        ("commit".to_owned(), Value::Text(commit.to_owned())),
+    ]);
+    if let Some(version) = release {
+        outputs.insert("release".to_owned(), Value::Count(version as f64));
+    }
+    outputs
+}
+
+fn patterns(add: &[(Spanned<String>, bool)]) -> Vec<(String, bool)> {
+    add.iter().map(|(path, optional)| (path.value.clone(), *optional)).collect()
+}

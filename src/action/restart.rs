@@ -1,0 +1,162 @@
+//! `restart`: replaces dynos, and proves that they were replaced.
+
+use std::collections::BTreeMap;
+
+use super::param::{Bindings, Param};
+use super::proof::{await_replaced, overlap, triples};
+use super::scene::{Failure, Progress, Scene};
+use super::shape::{Kind, Reading, Shape, optional};
+use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
+use crate::health::{Unit, Value};
+use crate::platform::{Before, Change, DynoScope};
+use crate::source::Diagnostic;
+
+/// Restart dynos.
+#[derive(Debug)]
+pub struct Restart {
+    dynos: Param<String>,
+    force: Option<Param<bool>>,
+}
+
+impl Verb for Restart {
+    const NAME: &'static str = "restart";
+    const ABOUT: &'static str = "Restart dynos and prove that new ones took their place. Skipped when this run has just replaced every dyno.";
+    const SHAPE: &'static Shape = &Shape {
+        name: "restart",
+        fields: &[
+            optional(
+                "dynos",
+                Kind::Text,
+                "`all`, a process type such as `web`, or one dyno such as `web.1`. Default: `all`.",
+            ),
+            optional(
+                "force",
+                Kind::Truth,
+                "Restart although a release of this run has replaced every dyno. Default: false.",
+            ),
+        ],
+        short: Some("dynos"),
+        empty: true,
+        open: false,
+    };
+    const OUTPUTS: &'static [Output] = &[
+        Output { name: "replaced", unit: Unit::Count, about: "dynos replaced" },
+        Output { name: "skipped", unit: Unit::Truth, about: "a release had replaced them already" },
+    ];
+
+    fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
+        let dynos = reading.param("dynos").unwrap_or_else(|| Param::fixed("all".to_owned()));
+        Some(Self { dynos, force: reading.param("force") })
+    }
+}
+
+impl Restart {
+    fn scope(&self) -> DynoScope {
+        let dynos = self.dynos.or("all".to_owned());
+        match dynos.as_str() {
+            "all" => DynoScope::All,
+            name if name.contains('.') => DynoScope::One(dynos),
+            _ => DynoScope::Kind(dynos),
+        }
+    }
+
+    fn force(&self) -> bool {
+        self.force.as_ref().is_some_and(|force| force.or(false))
+    }
+
+    fn words(&self) -> String {
+        match self.scope() {
+            DynoScope::All => "every dyno".to_owned(),
+            DynoScope::Kind(kind) => format!("the {kind} dynos"),
+            DynoScope::One(name) => name,
+        }
+    }
+}
+
+fn outputs(replaced: u64, skipped: bool) -> BTreeMap<String, Value> {
+    BTreeMap::from([
+        ("replaced".to_owned(), Value::Count(replaced as f64)),
+        ("skipped".to_owned(), Value::Truth(skipped)),
+    ])
+}
+
+impl Action for Restart {
+    fn verb(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn mutates(&self) -> bool {
+        true
+    }
+
+    fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        self.dynos.bind(bindings, &mut faults);
+        super::param::bind_some(&mut self.force, bindings, &mut faults);
+        let dynos = self.dynos.or("all".to_owned());
+        let good = dynos.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if dynos.is_empty() || !good || dynos.starts_with('-') {
+            let fault = Diagnostic::error(self.dynos.text.span, format!("`{dynos}` names no dynos"));
+            faults.push(fault.help("write `all`, a process type such as `web`, or one dyno such as `web.1`"));
+        }
+        faults
+    }
+
+    fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
+        let formation = scene.observer.heroku().formation()?;
+        let dynos = scene.observer.heroku().dynos()?;
+        let change = Change::Restart { scope: self.scope() };
+        let mut preview = Preview {
+            summary: format!("restart {} of {}", self.words(), scene.app),
+            requests: vec![change.request(scene.app)],
+            details: triples(&dynos, &formation)
+                .iter()
+                .map(|dyno| format!("{} since {}", dyno.name, dyno.created_at))
+                .collect(),
+            forecast: overlap(scene),
+            ..Preview::default()
+        };
+        if !self.force() {
+            preview
+                .unknown
+                .push("skipped when a release of this run has replaced every dyno by then".to_owned());
+        }
+        Ok(preview)
+    }
+
+    fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
+        let Some(made) = progress.made.last() else {
+            if let (Some(replaced), false) = (&scene.run.replaced, self.force()) {
+                return Ok(Next::Done(Done {
+                    status: Status::AlreadySo,
+                    summary: format!(
+                        "not needed: step {} has replaced every dyno in this run",
+                        replaced.step
+                    ),
+                    outputs: outputs(0, true),
+                    ..Done::default()
+                }));
+            }
+            let dynos = scene.observer.heroku().dynos()?;
+            let formation = scene.observer.heroku().formation()?;
+            let before = Before { dynos: triples(&dynos, &formation), ..Before::default() };
+            return Ok(Next::Change { change: Change::Restart { scope: self.scope() }, before });
+        };
+        let scope = self.scope();
+        let (kind, name) = match &scope {
+            DynoScope::All => (None, None),
+            DynoScope::Kind(kind) => (Some(kind.as_str()), None),
+            DynoScope::One(name) => (None, Some(name.as_str())),
+        };
+        match await_replaced(scene, &made.before, made.at, kind, name, None)? {
+            Err(wait) => Ok(wait),
+            Ok(number) => Ok(Next::Done(Done {
+                status: Status::Acted,
+                summary: format!("{number} dynos replaced and up"),
+                outputs: outputs(number, false),
+                replaced_all: scope == DynoScope::All,
+                ..Done::default()
+            })),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `run`: a local program, as an argument list, never through a shell and without the tool's credentials.
+
+use std::collections::BTreeMap;
+
+use super::param::{Bindings, Param};
+use super::scene::{Failure, Progress, Scene};
+use super::shape::{Kind, Reading, Shape, optional, required};
+use super::verb::{Action, Done, Next, Output, Preview, Verb};
+use crate::health::{Unit, Value};
+use crate::platform::{Before, Change, Effect};
+use crate::source::{Diagnostic, Spanned};
+
+/// Run a local program.
+#[derive(Debug)]
+pub struct Run {
+    argv: Vec<Spanned<String>>,
+    changes: Option<Param<bool>>,
+}
+
+impl Verb for Run {
+    const NAME: &'static str = "run";
+    const ABOUT: &'static str =
+        "Run a local program in the working tree's folder; it gets none of the tool's credentials.";
+    const SHAPE: &'static Shape = &Shape {
+        name: "run",
+        fields: &[
+            required("argv", Kind::Texts, "Program and arguments, a list; no shell reads it."),
+            optional(
+                "changes",
+                Kind::Truth,
+                "Whether it may change anything; such a step is gated. Default: true.",
+            ),
+        ],
+        short: Some("argv"),
+        empty: false,
+        open: false,
+    };
+    const OUTPUTS: &'static [Output] =
+        &[Output { name: "exit_code", unit: Unit::Count, about: "always 0: others fail the step" }];
+
+    fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
+        let argv = reading.texts("argv");
+        if argv.is_empty() {
+            let place = reading.span;
+            reading.faults().push(
+                Diagnostic::error(place, "`run` names no program").help("write `run: [program, argument]`"),
+            );
+            return None;
+        }
+        Some(Self { argv, changes: reading.param("changes") })
+    }
+}
+
+impl Run {
+    fn change(&self, scene: &Scene<'_>) -> Change {
+        Change::Command { argv: self.argv.iter().map(|text| scene.fill(text)).collect() }
+    }
+}
+
+impl Action for Run {
+    fn verb(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn mutates(&self) -> bool {
+        self.changes.as_ref().is_none_or(|changes| changes.or(true))
+    }
+
+    fn texts(&self) -> Vec<&Spanned<String>> {
+        self.argv.iter().collect()
+    }
+
+    fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        super::param::bind_some(&mut self.changes, bindings, &mut faults);
+        faults
+    }
+
+    fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
+        let change = self.change(scene);
+        Ok(Preview {
+            summary: "run a local program".to_owned(),
+            requests: vec![change.request(scene.app)],
+            unknown: vec!["what it does: this tool cannot look inside it".to_owned()],
+            ..Preview::default()
+        })
+    }
+
+    fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
+        let Some(made) = progress.made.last() else {
+            return Ok(Next::Change { change: self.change(scene), before: Before::default() });
+        };
+        let notes = match &made.effect {
+            Effect::Ran { output } => output.clone(),
+            _ => Vec::new(),
+        };
+        Ok(Next::Done(Done {
+            summary: "ended with exit code 0".to_owned(),
+            outputs: BTreeMap::from([("exit_code".to_owned(), Value::Count(0.0))]),
+            notes,
+            ..Done::default()
+        }))
+    }
+}

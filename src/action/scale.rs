@@ -1,0 +1,161 @@
+//! `scale`: how many dynos of one process type run, as an absolute number.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::param::{Bindings, Param};
+use super::proof::{crash, triples};
+use super::scene::{Failure, Progress, Scene};
+use super::shape::{Kind, Reading, Shape, optional, required};
+use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
+use crate::health::{Unit, Value};
+use crate::platform::{Before, Change, Fault, FaultKind, Formation};
+use crate::source::Diagnostic;
+
+/// Change how many dynos of one type run.
+#[derive(Debug)]
+pub struct Scale {
+    kind: Param<String>,
+    to: Param<u64>,
+    never_up: Option<Param<bool>>,
+}
+
+impl Verb for Scale {
+    const NAME: &'static str = "scale";
+    const ABOUT: &'static str =
+        "Set how many dynos of one process type run, and wait until that many are there.";
+    const SHAPE: &'static Shape = &Shape {
+        name: "scale",
+        fields: &[
+            optional("type", Kind::Text, "Process type. Default: `web`."),
+            required("to", Kind::Count, "How many, 1 to 100 (0 would shut the site)."),
+            optional("never_up", Kind::Truth, "Do nothing when fewer run already. Default: false."),
+        ],
+        short: None,
+        empty: false,
+        open: false,
+    };
+    const OUTPUTS: &'static [Output] = &[
+        Output { name: "from", unit: Unit::Count, about: "quantity before" },
+        Output { name: "to", unit: Unit::Count, about: "quantity now" },
+    ];
+
+    fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
+        let kind = reading.param("type").unwrap_or_else(|| Param::fixed("web".to_owned()));
+        Some(Self { kind, to: reading.param("to")?, never_up: reading.param("never_up") })
+    }
+}
+
+impl Scale {
+    fn to(&self) -> u64 {
+        self.to.or(1)
+    }
+
+    fn nothing_to_do(&self, quantity: u64) -> bool {
+        let never_up = self.never_up.as_ref().is_some_and(|never_up| never_up.or(false));
+        quantity == self.to() || (never_up && quantity < self.to())
+    }
+
+    fn row(&self, scene: &Scene<'_>) -> Result<Formation, Failure> {
+        let kind = self.kind.or("web".to_owned());
+        let formation = scene.observer.heroku().formation()?;
+        let known: Vec<_> = formation.iter().map(|row| row.kind.clone()).collect();
+        formation.into_iter().find(|row| row.kind == kind).ok_or_else(|| {
+            Fault::new(
+                FaultKind::Missing,
+                format!("scaling {kind} of {}", scene.app),
+                format!("the app has no such process type; it has: {}", known.join(", ")),
+            )
+            .hint("process types come from the Procfile of what is live")
+            .into()
+        })
+    }
+}
+
+fn outputs(from: u64, to: u64) -> BTreeMap<String, Value> {
+    BTreeMap::from([
+        ("from".to_owned(), Value::Count(from as f64)),
+        ("to".to_owned(), Value::Count(to as f64)),
+    ])
+}
+
+impl Action for Scale {
+    fn verb(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn mutates(&self) -> bool {
+        true
+    }
+
+    fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        self.kind.bind(bindings, &mut faults);
+        self.to.bind_within(bindings, 1, 100, &mut faults);
+        super::param::bind_some(&mut self.never_up, bindings, &mut faults);
+        faults
+    }
+
+    fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
+        let row = self.row(scene)?;
+        let to = self.to();
+        let mut preview = Preview::default();
+        if self.nothing_to_do(row.quantity) {
+            preview.nothing_to_do = true;
+            preview.summary = format!("nothing: {} is at {} already", row.kind, row.quantity);
+            return Ok(preview);
+        }
+        preview.summary =
+            format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
+        preview.requests.push(Change::Scale { kind: row.kind, quantity: to }.request(scene.app));
+        Ok(preview)
+    }
+
+    fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
+        let row = self.row(scene)?;
+        let to = self.to();
+        let Some(made) = progress.made.last() else {
+            if self.nothing_to_do(row.quantity) {
+                return Ok(Next::Done(Done {
+                    status: Status::NothingToDo,
+                    summary: format!("nothing to do: {} is at {}", row.kind, row.quantity),
+                    outputs: outputs(row.quantity, row.quantity),
+                    ..Done::default()
+                }));
+            }
+            let dynos = scene.observer.heroku().dynos()?;
+            let formation = scene.observer.heroku().formation()?;
+            let before = Before {
+                quantity: Some(row.quantity),
+                dynos: triples(&dynos, &formation),
+                ..Before::default()
+            };
+            return Ok(Next::Change { change: Change::Scale { kind: row.kind, quantity: to }, before });
+        };
+        let seen = scene.observer.dynos()?;
+        let of_kind: Vec<_> = seen.value.iter().filter(|dyno| dyno.kind == row.kind).collect();
+        let crashed: Vec<_> =
+            of_kind.iter().filter(|dyno| dyno.state == "crashed").map(|dyno| dyno.name.clone()).collect();
+        let from = made.before.quantity.unwrap_or(0);
+        if !crashed.is_empty() && to > from {
+            return Err(crash(scene, &crashed));
+        }
+        let there = of_kind.len() as u64;
+        let settled = seen.at >= made.at
+            && row.quantity == to
+            && there == to
+            && of_kind.iter().all(|dyno| dyno.state == "up" || dyno.state == "idle" || to < from);
+        if !settled {
+            return Ok(Next::Wait {
+                awaited: format!("{to} {} dynos to be there and up ({there} listed)", row.kind),
+                again: Duration::from_secs(1),
+            });
+        }
+        Ok(Next::Done(Done {
+            status: Status::Acted,
+            summary: format!("{} scaled from {from} to {to}", row.kind),
+            outputs: outputs(from, to),
+            ..Done::default()
+        }))
+    }
+}

@@ -1,0 +1,14 @@
+//! What a runbook's file says: exactly that, with places; nothing is bound or resolved here.
+//!
+//! It must never read a file, nor know any target.
+
+mod input;
+mod runbook;
+mod schema;
+mod step;
+
+pub use input::{InputKind, InputSpec};
+pub(crate) use runbook::read_leniently;
+pub use runbook::{Runbook, read};
+pub use schema::{format_page, json_schema};
+pub use step::{BodySpec, GateSpec, GateText, LadderSpec, RetrySpec, StepSpec, VerbSpec};

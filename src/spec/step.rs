@@ -1,0 +1,393 @@
+//! A step: a header round one verb, or a ladder of steps.
+
+use std::time::Duration;
+
+use crate::action::{Kind, Param, Reading, Shape, VERBS, VerbEntry, optional, required};
+use crate::source::{Diagnostic, Node, NodeKind, Span, Spanned, did_you_mean};
+
+/// One step as written.
+#[derive(Debug)]
+pub struct StepSpec {
+    /// Its id; when the file gives none, the verb's name.
+    pub id: Spanned<String>,
+    /// For people.
+    pub name: Option<Spanned<String>>,
+    /// Run only if it holds.
+    pub when: Option<Spanned<String>>,
+    /// What an unknown `when` means.
+    pub if_unknown: Option<Spanned<String>>,
+    /// Its gates.
+    pub gate: GateSpec,
+    /// The action's bound.
+    pub timeout: Option<Param<Duration>>,
+    /// Retries.
+    pub retry: Option<RetrySpec>,
+    /// Repeats the step for each item.
+    pub for_each: Vec<Spanned<String>>,
+    /// What a failure means.
+    pub on_failure: Option<Spanned<String>>,
+    /// Runs at the end whatever happened.
+    pub always: bool,
+    /// Ends the step.
+    pub abort_when: Option<Spanned<String>>,
+    /// What it does.
+    pub body: BodySpec,
+    /// Where faults of the whole step are shown.
+    pub span: Span,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub enum BodySpec {
+    /// One verb.
+    Verb(VerbSpec),
+    /// An escalation ladder.
+    Ladder(LadderSpec),
+}
+
+/// A verb and its parameters, unread: a `for_each` reads them once an item.
+#[derive(Debug)]
+pub struct VerbSpec {
+    /// The verb.
+    pub entry: &'static VerbEntry,
+    /// Its parameters.
+    pub node: Node,
+    /// Where it is named.
+    pub at: Span,
+}
+
+/// A ladder as written.
+#[derive(Debug)]
+pub struct LadderSpec {
+    /// What heals means.
+    pub gate: GateText,
+    /// Its rungs.
+    pub rungs: Vec<StepSpec>,
+    /// Where it is named.
+    pub at: Span,
+}
+
+/// The gates of a step.
+#[derive(Debug)]
+pub enum GateSpec {
+    /// Nothing said: a mutating step gets the default.
+    Unsaid,
+    /// Switched off, and why.
+    Off(Spanned<String>),
+    /// Before and after.
+    Set {
+        /// Before the action.
+        before: Option<GateText>,
+        /// After it.
+        after: Option<GateText>,
+    },
+}
+
+/// A gate as written.
+#[derive(Debug)]
+pub struct GateText {
+    /// The condition.
+    pub until: Spanned<String>,
+    /// For how long.
+    pub hold: Option<Param<Duration>>,
+    /// Patience.
+    pub within: Option<Param<Duration>>,
+}
+
+/// Retries as written.
+#[derive(Debug)]
+pub struct RetrySpec {
+    /// How many more times.
+    pub times: Param<u64>,
+    /// Pause before the first.
+    pub delay: Option<Param<Duration>>,
+    /// Each pause is the one before times this.
+    pub backoff: Option<Spanned<String>>,
+}
+
+const ONE_GATE: &[crate::action::Field] = &[
+    optional("until", Kind::Condition, "What must hold."),
+    optional(
+        "for",
+        Kind::Duration,
+        "For how long without a break (at least three samples). Default: one sample.",
+    ),
+    optional("within", Kind::Duration, "Patience. Default: 120s."),
+];
+
+/// A gate by itself.
+pub(super) const PLAIN_GATE: Shape =
+    Shape { name: "gate", fields: ONE_GATE, short: Some("until"), empty: false, open: false };
+
+/// The gates of a step.
+pub(super) const GATE: Shape = Shape {
+    name: "gate",
+    fields: &[
+        optional("until", Kind::Condition, "What must hold after the step."),
+        optional(
+            "for",
+            Kind::Duration,
+            "For how long without a break (at least three samples). Default: one sample.",
+        ),
+        optional("within", Kind::Duration, "Patience. Default: 120s."),
+        optional("before", Kind::Map(&PLAIN_GATE), "A gate that must hold before the action begins."),
+        optional("after", Kind::Map(&PLAIN_GATE), "A gate that must hold after it."),
+        optional("none", Kind::Text, "Switches the default gate off; says why."),
+    ],
+    short: Some("until"),
+    empty: false,
+    open: false,
+};
+
+const RETRY: Shape = Shape {
+    name: "retry",
+    fields: &[
+        required("times", Kind::Count, "How many more times, 1 to 10."),
+        optional("delay", Kind::Duration, "Pause before the first. Default: 1s."),
+        optional("backoff", Kind::Any, "Each pause is the one before times this, 1 to 10. Default: 2."),
+    ],
+    short: Some("times"),
+    empty: false,
+    open: false,
+};
+
+/// A ladder.
+pub(super) const LADDER: Shape = Shape {
+    name: "ladder",
+    fields: &[
+        required("until", Kind::Condition, "What heals means."),
+        optional("for", Kind::Duration, "For how long it must hold. Default: 20s."),
+        optional("within", Kind::Duration, "Patience after each rung. Default: 60s."),
+        required(
+            "rungs",
+            Kind::Steps,
+            "The rungs, mildest first; the first after which the gate holds ends the ladder.",
+        ),
+    ],
+    short: None,
+    empty: false,
+    open: false,
+};
+
+/// What may be a step's failure policy.
+pub const ON_FAILURE: &[&str] = &["stop", "continue", "rollback"];
+/// What an unknown `when` may mean.
+pub const IF_UNKNOWN: &[&str] = &["run", "skip", "stop"];
+
+/// The header of a step; its one verb stands beside these keys.
+pub(super) const STEP: Shape = Shape {
+    name: "step",
+    fields: &[
+        optional("id", Kind::Text, "Unique name: small letters, digits, `-`. Default: the verb's."),
+        optional("name", Kind::Text, "For people. Default: the id."),
+        optional("when", Kind::Condition, "Run only if it holds."),
+        optional(
+            "if_unknown",
+            Kind::Word(IF_UNKNOWN),
+            "What an unknown `when` means after 10 s. Default: `stop` (exit 4).",
+        ),
+        optional(
+            "gate",
+            Kind::Gate,
+            "What must hold before and after the step. A mutating step without one gets the default.",
+        ),
+        optional("timeout", Kind::Duration, "Bound of the action itself."),
+        optional(
+            "retry",
+            Kind::Map(&RETRY),
+            "Try the action again when it failed and has certainly not happened.",
+        ),
+        optional("for_each", Kind::Texts, "Repeat the step for each item, as `${{ item }}`."),
+        optional(
+            "on_failure",
+            Kind::Word(ON_FAILURE),
+            "Default: `stop`. `rollback` takes this run's release back.",
+        ),
+        optional("always", Kind::Truth, "Runs at the end whatever happened. Default: false."),
+        optional("abort_when", Kind::Condition, "Ends the step when it holds in two samples in a row."),
+    ],
+    short: None,
+    empty: false,
+    open: true,
+};
+
+impl StepSpec {
+    pub(super) fn read(node: &Node, rung: bool, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let map = match node.map("a step") {
+            Ok(map) => map,
+            Err(fault) => {
+                faults.push(fault.help("a step is a map: `- deploy: { … }`"));
+                return None;
+            }
+        };
+        let at = map.head();
+        let header: Vec<&str> = STEP.fields.iter().map(|field| field.name).collect();
+        let mut verbs = Vec::new();
+        for (key, value) in map.entries() {
+            if header.contains(&key.value.as_str()) {
+                continue;
+            }
+            if key.value == "ladder" || VERBS.iter().any(|entry| entry.name == key.value) {
+                verbs.push((key, value));
+            } else {
+                faults.push(unknown_key(key, &header));
+            }
+        }
+        let (key, value) = match verbs.as_slice() {
+            [one] => *one,
+            [] => {
+                let unknown_told = map.entries().iter().any(|(key, _)| !header.contains(&key.value.as_str()));
+                if !unknown_told {
+                    let names: Vec<_> = VERBS.iter().map(|entry| entry.name).chain(["ladder"]).collect();
+                    let fault = Diagnostic::error(at, "this step does nothing: it has no verb");
+                    faults.push(fault.help(format!("verbs: {}", names.join(", "))));
+                }
+                return None;
+            }
+            [first, second, ..] => {
+                let fault = Diagnostic::error(second.0.span, "a step has one verb, and this is its second");
+                faults.push(fault.also(first.0.span, "the first").help("make it two steps"));
+                return None;
+            }
+        };
+        let mut reading = Reading::begin(node, &STEP, at, faults)?;
+        let id = reading.text("id").unwrap_or_else(|| Spanned::new(key.value.replace('_', "-"), key.span));
+        let name = reading.text("name");
+        let when = reading.text("when");
+        let if_unknown = reading.text("if_unknown");
+        let timeout = reading.param("timeout");
+        let for_each = reading.texts("for_each");
+        let on_failure = reading.text("on_failure");
+        let always = reading.text("always");
+        let abort_when = reading.text("abort_when");
+        let (gate, retry) = (reading.node("gate"), reading.node("retry"));
+        let gate = gate.map_or(GateSpec::Unsaid, |node| GateSpec::read(node, faults));
+        let retry = retry.and_then(|node| RetrySpec::read(node, faults));
+        if let Some(always) = &always
+            && always.value != "true"
+            && always.value != "false"
+        {
+            faults.push(Diagnostic::error(
+                always.span,
+                format!("`{}` is neither `true` nor `false`", always.value),
+            ));
+        }
+        let body = if key.value == "ladder" {
+            if rung {
+                faults.push(Diagnostic::error(key.span, "a rung is not a ladder itself"));
+                return None;
+            }
+            BodySpec::Ladder(LadderSpec::read(value, key.span, faults)?)
+        } else {
+            let entry = VERBS.iter().find(|entry| entry.name == key.value)?;
+            BodySpec::Verb(VerbSpec { entry, node: value.clone(), at: key.span })
+        };
+        Some(Self {
+            id,
+            name,
+            when,
+            if_unknown,
+            gate,
+            timeout,
+            retry,
+            for_each,
+            on_failure,
+            always: always.is_some_and(|always| always.value == "true"),
+            abort_when,
+            body,
+            span: at,
+        })
+    }
+}
+
+fn unknown_key(key: &Spanned<String>, header: &[&str]) -> Diagnostic {
+    let verbs = || VERBS.iter().map(|entry| entry.name).chain(["ladder"]);
+    let fault =
+        Diagnostic::error(key.span, format!("unknown verb or key `{}`", crate::source::escape_controls(key)));
+    match did_you_mean(key, verbs().chain(header.iter().copied())) {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None => fault.help(format!("verbs: {}", verbs().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+impl GateSpec {
+    fn read(node: &Node, faults: &mut Vec<Diagnostic>) -> Self {
+        let Some(mut reading) = Reading::begin(node, &GATE, node.span, faults) else { return Self::Unsaid };
+        let off = reading.text("none");
+        let (before, after) = (reading.node("before"), reading.node("after"));
+        let plain = reading.node("until").is_some();
+        let parts = [off.is_some(), before.is_some() || after.is_some(), plain];
+        if parts.iter().filter(|part| **part).count() > 1 {
+            let fault =
+                Diagnostic::error(node.span, "a gate is one condition, or `before` and `after`, or `none`");
+            faults.push(fault);
+            return Self::Unsaid;
+        }
+        if let Some(reason) = off {
+            return Self::Off(reason);
+        }
+        if plain {
+            return Self::Set { before: None, after: GateText::read(node, faults) };
+        }
+        if before.is_none() && after.is_none() {
+            faults.push(Diagnostic::error(node.span, "this gate says nothing").help(PLAIN_GATE.usage()));
+        }
+        Self::Set {
+            before: before.and_then(|node| GateText::read(node, faults)),
+            after: after.and_then(|node| GateText::read(node, faults)),
+        }
+    }
+}
+
+impl GateText {
+    fn read(node: &Node, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let mut reading = Reading::begin(node, &PLAIN_GATE, node.span, faults)?;
+        let until = reading.text("until");
+        if until.is_none() && matches!(node.kind, NodeKind::Map(_)) && reading.node("until").is_none() {
+            let place = reading.span;
+            reading.faults().push(Diagnostic::error(place, "`gate` needs `until`").help(PLAIN_GATE.usage()));
+        }
+        Some(Self { until: until?, hold: reading.param("for"), within: reading.param("within") })
+    }
+}
+
+impl RetrySpec {
+    fn read(node: &Node, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let mut reading = Reading::begin(node, &RETRY, node.span, faults)?;
+        Some(Self {
+            times: reading.param("times")?,
+            delay: reading.param("delay"),
+            backoff: reading.text("backoff"),
+        })
+    }
+}
+
+impl LadderSpec {
+    fn read(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let mut reading = Reading::begin(node, &LADDER, at, faults)?;
+        let until = reading.text("until");
+        let gate = |until| GateText { until, hold: None, within: None };
+        let hold = reading.param("for");
+        let within = reading.param("within");
+        let rungs = reading.node("rungs");
+        let items = match rungs.map(|node| node.list("a list of steps")) {
+            Some(Ok(items)) => items,
+            Some(Err(fault)) => {
+                faults.push(fault);
+                return None;
+            }
+            None => return None,
+        };
+        if items.is_empty() {
+            faults.push(Diagnostic::error(at, "a ladder needs a rung"));
+        }
+        let rungs: Vec<_> = items.iter().filter_map(|item| StepSpec::read(item, true, faults)).collect();
+        for rung in &rungs {
+            if rung.always || !rung.for_each.is_empty() {
+                faults.push(Diagnostic::error(rung.span, "a rung has neither `always` nor `for_each`"));
+            }
+        }
+        let gate = gate(until?);
+        Some(Self { gate: GateText { hold, within, ..gate }, rungs, at })
+    }
+}
