@@ -106,6 +106,12 @@ impl Expr {
         Ok(Self { node: parse(text)?, text: text.trim().to_owned() })
     }
 
+    /// A condition that never holds.
+    pub fn never() -> Self {
+        let node = Node::Alone(Operand::Literal(Value::Truth(false), Span::default()));
+        Self { text: "false".to_owned(), node }
+    }
+
     /// Both this and the other.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

@@ -11,4 +11,6 @@ pub use input::{InputKind, InputSpec};
 pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};
-pub use step::{BodySpec, GateSpec, GateText, LadderSpec, RetrySpec, StepSpec, VerbSpec};
+pub use step::{
+    BodySpec, GateSpec, GateText, IF_UNKNOWN, LadderSpec, ON_FAILURE, RetrySpec, StepSpec, VerbSpec,
+};
