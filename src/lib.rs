@@ -10,6 +10,7 @@ pub mod cli;
 pub mod engine;
 pub mod expr;
 pub mod health;
+pub mod journal;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod plan;

@@ -226,7 +226,9 @@ impl Driver<'_> {
         progress: &crate::action::Progress,
     ) -> Result<crate::action::Next, Failure> {
         let Some((action, bindings)) = action_of(&self.plan, step) else {
-            return Err(Fault::new(FaultKind::Missing, format!("step {step}"), "the plan has no such step").into());
+            return Err(
+                Fault::new(FaultKind::Missing, format!("step {step}"), "the plan has no such step").into()
+            );
         };
         let scene = Scene {
             observer: &self.observer,
@@ -283,7 +285,10 @@ impl Driver<'_> {
 
 /// The verb of a step, rungs and remedies included.
 pub fn action_of<'p>(plan: &'p Plan, id: &str) -> Option<(&'p dyn Action, &'p Bindings)> {
-    fn find<'p>(steps: &mut dyn Iterator<Item = &'p Step>, id: &str) -> Option<(&'p dyn Action, &'p Bindings)> {
+    fn find<'p>(
+        steps: &mut dyn Iterator<Item = &'p Step>,
+        id: &str,
+    ) -> Option<(&'p dyn Action, &'p Bindings)> {
         for step in steps {
             match &step.body {
                 Body::Verb(action) if step.id == id => return Some((&**action, &*step.bindings)),

@@ -1,5 +1,6 @@
 //! The engine: a pure machine that decides, and a driver that does.
 
+pub mod driver;
 mod env;
 mod event;
 mod machine;

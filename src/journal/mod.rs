@@ -1,0 +1,15 @@
+//! The durable record of runs: one folder a run, append-only JSON lines, an intention on disk before its change.
+//!
+//! It must never be rewritten, and nothing secret can be in it: secrets have no serialisation.
+
+mod entry;
+mod lease;
+mod reader;
+mod store;
+mod writer;
+
+pub use entry::{Entry, FORMAT, JournalError};
+pub use lease::{Holder, Lease, LeaseError};
+pub use reader::{Recorded, read, read_run, verify};
+pub use store::{RunSummary, Store, StoreError};
+pub use writer::{Journal, Unrecorded};

@@ -1,0 +1,165 @@
+//! Reads a journal back: a torn last line is dropped and said, any other damage is refused with its line.
+
+use std::fs;
+use std::path::Path;
+
+use super::entry::{Entry, FORMAT, JournalError, chained};
+
+/// A journal as read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Its entries, in order.
+    pub entries: Vec<Entry>,
+    /// The last line was torn (the machine or the process died while writing it) and was dropped.
+    pub torn: bool,
+    /// The checksum of the last entry: the head of the chain.
+    pub head: u32,
+}
+
+/// Reads a journal's text.
+///
+/// # Errors
+/// Damage other than a torn last line; an unknown format; no entry at all.
+pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
+    let damaged = |line: usize, why: String| JournalError::Damaged { path: path.to_owned(), line, why };
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    // Complete lines end with a newline, so the last piece is empty unless it is torn.
+    let tail = lines.pop().unwrap_or_default();
+    let mut torn = !tail.is_empty();
+    let Some((header, lines)) = lines.split_first() else {
+        return Err(JournalError::Empty { path: path.to_owned() });
+    };
+    let header = String::from_utf8_lossy(header);
+    if header != format!("runbook journal {FORMAT}") {
+        let found =
+            crate::source::escape_controls(header.strip_prefix("runbook journal ").unwrap_or("unknown"))
+                .into_owned();
+        return Err(JournalError::Format { path: path.to_owned(), found: found.chars().take(40).collect() });
+    }
+    let mut entries = Vec::new();
+    let mut head = 0;
+    for (index, line) in lines.iter().enumerate() {
+        let number = index + 2;
+        match parse(line, head, entries.len() as u64 + 1) {
+            Ok((entry, crc)) => {
+                entries.push(entry);
+                head = crc;
+            }
+            // A line that was written in part and then closed off by a later write cannot be: nothing is written after
+            // a failed write. So damage anywhere but in the last line is no accident of a crash.
+            Err(why) if index + 1 == lines.len() && !torn && why.starts_with("cut") => {
+                let _ = why;
+                torn = true;
+            }
+            Err(why) => return Err(damaged(number, why)),
+        }
+    }
+    if entries.is_empty() {
+        return Err(JournalError::Empty { path: path.to_owned() });
+    }
+    Ok(Recorded { entries, torn, head })
+}
+
+fn parse(line: &[u8], before: u32, expected: u64) -> Result<(Entry, u32), String> {
+    let text = std::str::from_utf8(line).map_err(|_| "it is not text".to_owned())?;
+    let (sum, body) = text.split_once(' ').ok_or_else(|| "cut before its checksum ended".to_owned())?;
+    let sum = u32::from_str_radix(sum, 16).map_err(|_| "its checksum is not readable".to_owned())?;
+    if chained(before, body) != sum {
+        return Err("its checksum does not fit: it, or a line before it, was changed".to_owned());
+    }
+    let entry: Entry = serde_json::from_str(body).map_err(|error| format!("it is not an event: {error}"))?;
+    if entry.seq != expected {
+        return Err(format!("it is entry {}, and {expected} was expected", entry.seq));
+    }
+    Ok((entry, sum))
+}
+
+/// Reads the journal of a run's folder.
+///
+/// # Errors
+/// As [`read`], and when the file cannot be read.
+pub fn read_run(folder: &Path) -> Result<Recorded, JournalError> {
+    let path = folder.join("journal.jsonl");
+    let bytes = fs::read(&path).map_err(|error| JournalError::Unreadable {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    read(&path.display().to_string(), &bytes)
+}
+
+/// Checks a journal's chain and gives its head.
+///
+/// # Errors
+/// As [`read_run`].
+pub fn verify(folder: &Path) -> Result<(usize, u32), JournalError> {
+    read_run(folder).map(|recorded| (recorded.entries.len(), recorded.head))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::entry::encode;
+    use super::*;
+    use crate::engine::Event;
+
+    fn journal(count: u64) -> Vec<u8> {
+        let mut bytes = format!("runbook journal {FORMAT}\n").into_bytes();
+        let mut head = 0;
+        for seq in 1..=count {
+            let event = Event::Notice { text: format!("number {seq}") };
+            let entry = Entry { seq, at: jiff::Timestamp::UNIX_EPOCH, event };
+            let (line, crc) = encode(head, &entry).unwrap();
+            bytes.extend_from_slice(line.as_bytes());
+            head = crc;
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let recorded = read("j", &journal(3)).unwrap();
+        assert_eq!((recorded.entries.len(), recorded.torn), (3, false));
+    }
+
+    #[test]
+    fn a_torn_tail_is_dropped_and_a_changed_line_refused() {
+        let whole = journal(3);
+        let torn = read("j", &whole[..whole.len() - 5]).unwrap();
+        assert_eq!((torn.entries.len(), torn.torn), (2, true));
+        let text = String::from_utf8(whole).unwrap().replace("number 2", "number 9");
+        let refused = read("j", text.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("line 3"), "{refused}");
+    }
+
+    #[test]
+    fn a_removed_line_and_an_unknown_format_are_refused() {
+        let whole = String::from_utf8(journal(3)).unwrap();
+        let without: String =
+            whole.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| format!("{l}\n")).collect();
+        assert!(matches!(read("j", without.as_bytes()), Err(JournalError::Damaged { line: 3, .. })));
+        let later = whole.replace("runbook journal 1", "runbook journal 9");
+        assert!(matches!(read("j", later.as_bytes()), Err(JournalError::Format { .. })));
+        assert!(matches!(read("j", b""), Err(JournalError::Empty { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_byte_is_noticed(at in 0usize..400, with in 1u8..=255) {
+            let mut bytes = journal(4);
+            let at = at % bytes.len();
+            bytes[at] ^= with;
+            // The flip is refused, or it only cut the last line.
+            if let Ok(recorded) = read("j", &bytes) {
+                prop_assert!(recorded.torn || recorded.entries.len() == 4);
+                let whole = read("j", &journal(4)).unwrap();
+                prop_assert_eq!(&recorded.entries[..], &whole.entries[..recorded.entries.len()]);
+            }
+        }
+
+        #[test]
+        fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read("j", &bytes);
+        }
+    }
+}

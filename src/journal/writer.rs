@@ -1,0 +1,142 @@
+//! Writes a journal: what must be durable is on disk when `append` returns.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::entry::{Entry, FORMAT, encode};
+use super::store::StoreError;
+use crate::engine::Event;
+use crate::engine::driver::{Record, Stamp};
+use crate::platform::{Fault, FaultKind};
+
+/// A journal being written. After a failed write it refuses every further one.
+#[derive(Debug)]
+pub struct Journal {
+    run: String,
+    folder: PathBuf,
+    file: File,
+    samples: File,
+    seq: u64,
+    head: u32,
+    broken: bool,
+}
+
+impl Journal {
+    /// Begins the journal of a run in its own, existing folder.
+    ///
+    /// # Errors
+    /// When the files cannot be made.
+    pub fn create(run: &str, folder: &Path) -> Result<Self, StoreError> {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            OpenOptions::new()
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| StoreError::new(&path, "creating", &error))
+        };
+        let mut file = open("journal.jsonl")?;
+        let samples = open("samples.jsonl")?;
+        file.write_all(format!("runbook journal {FORMAT}\n").as_bytes())
+            .and_then(|()| file.sync_data())
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|error| StoreError::new(folder, "writing to", &error))?;
+        Ok(Self {
+            run: run.to_owned(),
+            folder: folder.to_owned(),
+            file,
+            samples,
+            seq: 0,
+            head: 0,
+            broken: false,
+        })
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The checksum of the last entry: the head of the chain.
+    pub const fn head(&self) -> u32 {
+        self.head
+    }
+
+    fn fault(&self, error: &std::io::Error) -> Fault {
+        let hint = match error.kind() {
+            std::io::ErrorKind::StorageFull => {
+                "the disk is full: free space; the run stopped before its next change"
+            }
+            _ => "the run stopped before its next change: what cannot be written down is not done",
+        };
+        Fault::new(
+            FaultKind::Local,
+            format!("writing the journal in {}", self.folder.display()),
+            error.to_string(),
+        )
+        .hint(hint)
+    }
+}
+
+/// Events that must be on disk before anything else happens.
+const fn must_be_durable(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RunStarted { .. }
+            | Event::Intended { .. }
+            | Event::Done { .. }
+            | Event::ChangeFailed { .. }
+            | Event::Settled { .. }
+            | Event::RunFinished { .. }
+    )
+}
+
+impl Record for Journal {
+    fn append(&mut self, event: &Event) -> Result<Stamp, Fault> {
+        let at = jiff::Timestamp::now();
+        if self.broken {
+            return Err(Fault::new(FaultKind::Local, "writing the journal", "an earlier write had failed"));
+        }
+        if matches!(event, Event::Sample { .. }) {
+            // Samples are many and not needed to resume: a side file, not synced.
+            let line =
+                serde_json::to_string(&serde_json::json!({ "at": at, "sample": event })).unwrap_or_default();
+            let written = self.samples.write_all(format!("{line}\n").as_bytes());
+            return match written {
+                Ok(()) => Ok(Stamp { seq: self.seq, at, run: Some(self.run.clone()) }),
+                Err(error) => Err(self.fault(&error)),
+            };
+        }
+        let entry = Entry { seq: self.seq + 1, at, event: event.clone() };
+        let encoded = encode(self.head, &entry)
+            .map_err(|error| Fault::new(FaultKind::Local, "writing the journal", error.to_string()))?;
+        let (line, head) = encoded;
+        let written = self
+            .file
+            .write_all(line.as_bytes())
+            .and_then(|()| if must_be_durable(event) { self.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            self.broken = true;
+            return Err(self.fault(&error));
+        }
+        self.seq = entry.seq;
+        self.head = head;
+        Ok(Stamp { seq: self.seq, at, run: Some(self.run.clone()) })
+    }
+}
+
+/// No journal: a dry run leaves nothing behind.
+#[derive(Debug, Default)]
+pub struct Unrecorded {
+    seq: u64,
+}
+
+impl Record for Unrecorded {
+    fn append(&mut self, _: &Event) -> Result<Stamp, Fault> {
+        self.seq += 1;
+        Ok(Stamp { seq: self.seq, at: jiff::Timestamp::now(), run: None })
+    }
+}
