@@ -12,9 +12,11 @@ mod clock;
 mod door;
 mod error;
 mod facts;
+pub mod netrc;
 mod reads;
 mod reconcile;
 mod sampler;
+pub mod secret;
 mod watch;
 mod writes;
 

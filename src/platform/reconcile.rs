@@ -1,25 +1,123 @@
-//! Whether a change happened, read back from the world. (Stub until the platform's part is merged.)
+//! Whether a change happened, read back from the world. Reads only, and never guesses.
 
-use super::change::{Before, Change, Effect};
+use super::change::{Before, Change, DynoScope, DynoTriple, Effect};
 use super::door::Observer;
-use super::error::Fault;
+use super::error::{Fault, FaultKind};
+use super::facts::Release;
 
 /// What reading back found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reconciled {
     /// It happened.
     Happened(Effect),
-    /// It did not, and can no longer.
+    /// It did not.
     DidNotHappen,
     /// It cannot be told, and why.
     CannotTell(String),
 }
 
-/// Reads back whether `change` happened.
+/// Reads back whether `change` happened. To be called only when a lost request can no longer land.
 ///
 /// # Errors
 /// When the world could not be asked.
 pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Result<Reconciled, Fault> {
-    let _ = (change, before, observer);
-    Ok(Reconciled::CannotTell("not read back".to_owned()))
+    let happened =
+        |yes: bool| if yes { Reconciled::Happened(Effect::FoundDone) } else { Reconciled::DidNotHappen };
+    Ok(match change {
+        Change::Restart { scope } => {
+            let now = observer.heroku().dynos()?;
+            let concerned: Vec<&DynoTriple> = before
+                .dynos
+                .iter()
+                .filter(|dyno| match scope {
+                    DynoScope::All => true,
+                    DynoScope::Kind(kind) => dyno.name.split('.').next() == Some(kind),
+                    DynoScope::One(name) => dyno.name == *name,
+                })
+                .collect();
+            let same = concerned.iter().filter(|old| {
+                now.iter().any(|dyno| {
+                    dyno.id == old.id
+                        && dyno.created_at == old.created_at
+                        && dyno.updated_at == old.updated_at
+                })
+            });
+            happened(!concerned.is_empty() && same.count() < concerned.len())
+        }
+        Change::Scale { kind, quantity } => {
+            let now = observer.heroku().formation()?;
+            match now.iter().find(|row| row.kind == *kind) {
+                Some(row) if row.quantity == *quantity => happened(true),
+                Some(row) if Some(row.quantity) == before.quantity => happened(false),
+                Some(row) => Reconciled::CannotTell(format!(
+                    "{kind} is at {}: neither what it was nor what was asked for",
+                    row.quantity
+                )),
+                None => Reconciled::CannotTell(format!("the app has no process type {kind} any more")),
+            }
+        }
+        Change::Rollback { version, .. } => {
+            let told = format!("Rollback to v{version}");
+            found_release(&newer(observer, before)?, |release| release.description == told)
+        }
+        Change::Promote { slug, .. } => {
+            found_release(&newer(observer, before)?, |release| release.slug.as_ref() == Some(slug))
+        }
+        Change::Kill { victims, rule } => {
+            let Some(database) = observer.database() else {
+                return Ok(Reconciled::CannotTell("the database is not used in this run".to_owned()));
+            };
+            let now = database.idle_sessions(rule)?;
+            let left = victims
+                .iter()
+                .any(|victim| now.iter().any(|s| s.id == victim.id && s.query_id == victim.query_id));
+            happened(!left)
+        }
+        Change::Commit { .. } | Change::Revert { .. } => {
+            let head = observer.git().tree()?.head;
+            let Some(was) = &before.head else {
+                return Ok(Reconciled::CannotTell("HEAD was not noted before".to_owned()));
+            };
+            if head == *was {
+                Reconciled::DidNotHappen
+            } else if observer.git().parents(&head)?.first() == Some(was) {
+                Reconciled::Happened(Effect::Committed { commit: head })
+            } else {
+                Reconciled::CannotTell("HEAD has moved on: somebody else has committed".to_owned())
+            }
+        }
+        Change::Push { commit, branch } => {
+            for release in newer(observer, before)? {
+                if let Some(slug) = &release.slug
+                    && observer.heroku().slug(slug)?.commit.as_ref() == Some(commit)
+                {
+                    return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: false }));
+                }
+            }
+            match observer.git().remote_head(branch) {
+                Ok(head) if head.as_ref() == Some(commit) => {
+                    Reconciled::Happened(Effect::Pushed { up_to_date: true })
+                }
+                Ok(_) => Reconciled::DidNotHappen,
+                Err(fault) if fault.kind == FaultKind::Network => return Err(fault),
+                Err(fault) => Reconciled::CannotTell(fault.to_string()),
+            }
+        }
+        Change::Command { argv } => Reconciled::CannotTell(format!(
+            "what `{}` did is known to it alone",
+            argv.first().map(String::as_str).unwrap_or_default()
+        )),
+    })
+}
+
+fn newer(observer: &Observer, before: &Before) -> Result<Vec<Release>, Fault> {
+    let known = before.release.unwrap_or(0);
+    Ok(observer.heroku().releases(20)?.into_iter().filter(|release| release.version > known).collect())
+}
+
+fn found_release(newer: &[Release], fits: impl Fn(&Release) -> bool) -> Reconciled {
+    match newer.iter().find(|release| fits(release)) {
+        Some(release) => Reconciled::Happened(Effect::Released { version: release.version }),
+        None => Reconciled::DidNotHappen,
+    }
 }

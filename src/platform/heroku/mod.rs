@@ -1,1 +1,12 @@
-//! placeholder
+//! The client of Heroku's Platform API: reads are retried a little, changes are sent once and never blindly repeated.
+
+mod client;
+mod errors;
+mod logs;
+mod model;
+mod reads;
+mod target;
+mod writes;
+
+pub use client::{Heroku, HerokuOptions};
+pub use target::{TargetError, choose_app};

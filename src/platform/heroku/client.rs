@@ -1,0 +1,357 @@
+//! Transport: one place where requests are made, with their headers, limits and retries.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RANGE};
+use secrecy::ExposeSecret;
+use serde_json::Value as Json;
+
+use super::errors::{explain, explain_transport};
+use crate::platform::clock::Clock;
+use crate::platform::error::{ChangeError, Fault, FaultKind};
+use crate::platform::secret::{Redactor, Secret};
+
+/// Bound of a read.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound of a change. What was sent may land until then, and a little later: the settle rule waits that long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Tries of a read, the first included.
+const TRIES: u32 = 3;
+/// Largest body that is read, in bytes.
+const BODY: u64 = 8 << 20;
+/// Pages of a list that are followed.
+const PAGES: usize = 20;
+
+/// How the client is set up.
+pub struct HerokuOptions {
+    /// Base URL of the API.
+    pub api_url: String,
+    /// The token.
+    pub token: Secret,
+    /// The app's name or id.
+    pub app: String,
+    /// Where pages are probed.
+    pub pages_url: Option<String>,
+    /// The config var that holds the database's URL.
+    pub database_var: String,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Takes secrets out of texts.
+    pub redactor: Redactor,
+    /// Told about every retry and warning.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// The client.
+pub struct Heroku {
+    pub(super) options: HerokuOptions,
+    http: Client,
+    pages: Client,
+    calls: AtomicU64,
+    rate_remaining: AtomicU64,
+    warned: Mutex<Vec<String>>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// What went wrong before an answer was read whole.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) fault: Fault,
+    /// The request may have reached the other side.
+    pub(super) sent: bool,
+}
+
+impl Heroku {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// A URL that must not carry a token, or a TLS setup that fails.
+    pub fn new(options: HerokuOptions) -> Result<Arc<Self>, Fault> {
+        let what = || format!("setting up the client of {}", options.api_url);
+        check_url(&options.api_url)?;
+        options.redactor.learn(&options.token);
+        let loopback = is_loopback(&options.api_url);
+        let build = |timeout: Duration, bypass: bool| {
+            #[expect(clippy::disallowed_methods, reason = "the platform's door for HTTP")]
+            let builder = Client::builder()
+                .user_agent(concat!("runbook/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .pool_idle_timeout(Duration::from_secs(30));
+            let builder = if bypass { builder.no_proxy() } else { builder };
+            builder.build().map_err(|error| {
+                Fault::new(FaultKind::Tls, what(), error.to_string())
+                    .hint("check SSL_CERT_FILE and the proxy variables")
+            })
+        };
+        let http = build(WRITE_TIMEOUT, loopback)?;
+        let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
+        let pages = build(READ_TIMEOUT, pages_loopback || loopback)?;
+        Ok(Arc::new(Self {
+            options,
+            http,
+            pages,
+            calls: AtomicU64::new(0),
+            rate_remaining: AtomicU64::new(u64::MAX),
+            warned: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn calls_made(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn page_client(&self) -> &Client {
+        &self.pages
+    }
+
+    /// The path of something of the app.
+    pub(super) fn of_app(&self, rest: &str) -> String {
+        format!("/apps/{}{rest}", self.options.app)
+    }
+
+    fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Json>,
+        range: Option<&str>,
+    ) -> Result<Answer, Lost> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let url = format!("{}{path}", self.options.api_url.trim_end_matches('/'));
+        let what = format!("{method} {path}");
+        let timeout = if *method == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
+        let mut request = self
+            .http
+            .request(method.clone(), &url)
+            .timeout(timeout)
+            .header(ACCEPT, "application/vnd.heroku+json; version=3")
+            .header("Request-Id", request_id())
+            .bearer_auth(self.options.token.expose_secret());
+        if let Some(range) = range {
+            request = request.header(RANGE, range);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().map_err(|error| Lost {
+            // A connection that never stood has carried nothing.
+            sent: !error.is_connect() && !error.is_builder(),
+            fault: explain_transport(&what, &error, &self.options.redactor),
+        })?;
+        self.note(&response);
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let mut bytes = Vec::new();
+        if let Err(error) = response.by_ref().take(BODY).read_to_end(&mut bytes) {
+            let mut fault = Fault::new(FaultKind::Broken, what, format!("the answer was cut short: {error}"));
+            fault.request_ids = request_ids(&headers);
+            return Err(Lost { fault, sent: true });
+        }
+        Ok(Answer { status, headers, body: String::from_utf8_lossy(&bytes).into_owned() })
+    }
+
+    /// Keeps what the headers tell: rate limit, warnings for people.
+    fn note(&self, response: &Response) {
+        let headers = response.headers();
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(left) = text("RateLimit-Remaining").and_then(|left| left.parse().ok()) {
+            self.rate_remaining.store(left, Ordering::Relaxed);
+        }
+        for name in ["X-Heroku-Warning", "Warning-Message"] {
+            if let Some(warning) = text(name) {
+                let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+                if !warned.iter().any(|told| told == warning) {
+                    warned.push(warning.to_owned());
+                    (self.options.notice)(&format!("Heroku: {}", self.options.redactor.clean(warning)));
+                }
+            }
+        }
+    }
+
+    /// Tokens left in the account's rate limit, when known.
+    pub fn rate_remaining(&self) -> Option<u64> {
+        Some(self.rate_remaining.load(Ordering::Relaxed)).filter(|left| *left != u64::MAX)
+    }
+
+    /// A read, with a few tries; each further one is told.
+    pub(super) fn get(&self, path: &str, range: Option<&str>) -> Result<(Json, HeaderMap, u16), Fault> {
+        let mut pause = Duration::from_millis(300);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let fault = match self.send(&Method::GET, path, None, range) {
+                Ok(answer) if answer.status == 200 || answer.status == 206 => {
+                    match serde_json::from_str(&answer.body) {
+                        Ok(json) => return Ok((json, answer.headers, answer.status)),
+                        Err(_) => {
+                            let mut fault = Fault::new(
+                                FaultKind::Broken,
+                                format!("GET {path}"),
+                                "the answer is no whole JSON: it was cut, or something between answered",
+                            );
+                            fault.request_ids = request_ids(&answer.headers);
+                            fault
+                        }
+                    }
+                }
+                Ok(answer) => explain("GET", path, &answer, &self.options.redactor),
+                Err(lost) => lost.fault,
+            };
+            let again = matches!(fault.kind, FaultKind::Network | FaultKind::Broken) && tried < TRIES;
+            if !again {
+                return Err(fault);
+            }
+            (self.options.notice)(&format!("{fault}: trying again in {} ms", pause.as_millis()));
+            self.options.clock.sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0));
+            pause *= 3;
+        }
+    }
+
+    /// A list, page by page as `Next-Range` says, at most `most` items.
+    pub(super) fn list(&self, path: &str, range: Option<String>, most: usize) -> Result<Vec<Json>, Fault> {
+        let mut items = Vec::new();
+        let mut range = range;
+        for _ in 0..PAGES {
+            let (json, headers, status) = self.get(path, range.as_deref())?;
+            let Json::Array(page) = json else {
+                return Err(Fault::new(FaultKind::Broken, format!("GET {path}"), "a list was expected"));
+            };
+            items.extend(page);
+            let next = headers.get("Next-Range").and_then(|value| value.to_str().ok());
+            match next {
+                Some(next) if status == 206 && items.len() < most => range = Some(next.to_owned()),
+                _ => break,
+            }
+        }
+        items.truncate(most);
+        Ok(items)
+    }
+
+    /// A change, sent once. A lost answer, or one from a broken server, leaves it in doubt.
+    pub(super) fn change(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Json>,
+    ) -> Result<Json, ChangeError> {
+        let settle = u64::try_from(WRITE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        match self.send(method, path, body, None) {
+            Ok(answer) if (200..300).contains(&answer.status) => match serde_json::from_str(&answer.body) {
+                Ok(json) => Ok(json),
+                // Accepted, though what it said is lost: read back.
+                Err(_) if answer.body.trim().is_empty() => Ok(Json::Null),
+                Err(_) => Err(ChangeError::in_doubt(
+                    Fault::new(
+                        FaultKind::Broken,
+                        format!("{method} {path}"),
+                        "it was accepted, but the answer was cut",
+                    ),
+                    0,
+                )),
+            },
+            Ok(answer) => {
+                let fault = explain(method.as_str(), path, &answer, &self.options.redactor);
+                if answer.status >= 500 || answer.status < 400 {
+                    Err(ChangeError::in_doubt(fault, settle))
+                } else {
+                    Err(ChangeError::nothing_changed(fault))
+                }
+            }
+            Err(lost) if lost.sent => Err(ChangeError::in_doubt(lost.fault, settle)),
+            Err(lost) => Err(ChangeError::nothing_changed(lost.fault)),
+        }
+    }
+
+    /// A POST that changes nothing in the app (a log session), sent once.
+    pub(super) fn post_harmless(&self, path: &str, body: &Json) -> Result<Json, Fault> {
+        self.change(&Method::POST, path, Some(body)).map_err(|error| error.fault)
+    }
+}
+
+/// Request ids of an answer, for support; bounded.
+pub(super) fn request_ids(headers: &HeaderMap) -> Vec<String> {
+    let mut ids = Vec::new();
+    for value in headers.get_all("Request-Id").iter().filter_map(|value: &HeaderValue| value.to_str().ok()) {
+        for id in value.split(',').map(str::trim).filter(|id| !id.is_empty() && id.len() <= 100) {
+            if ids.len() < 20 && !ids.iter().any(|known| known == id) {
+                ids.push(crate::source::escape_controls(id).into_owned());
+            }
+        }
+    }
+    ids
+}
+
+fn request_id() -> String {
+    let bits = fastrand::u128(..);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        (bits >> 96) as u32,
+        (bits >> 80) as u16,
+        (bits >> 64) as u16 & 0xfff,
+        (bits >> 48) as u16 & 0x3fff | 0x8000,
+        bits as u64 & 0xffff_ffff_ffff
+    )
+}
+
+/// The token goes over TLS, or nowhere but to this machine.
+fn check_url(url: &str) -> Result<(), Fault> {
+    if url.starts_with("https://") || (url.starts_with("http://") && is_loopback(url)) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        FaultKind::Unsupported,
+        format!("using {}", crate::source::escape_controls(url)),
+        "plain http would show the token to the network",
+    )
+    .hint("use https; plain http is taken for 127.0.0.1, [::1] and localhost only"))
+}
+
+/// Whether a URL's host is this machine.
+pub(in crate::platform) fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = if host.starts_with('[') {
+        host.split(']').next().unwrap_or_default().trim_start_matches('[')
+    } else {
+        host.split(':').next().unwrap_or_default()
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for url in ["http://127.0.0.1:80/x", "http://[::1]:9", "http://localhost", "https://api.heroku.com"] {
+            assert!(check_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://api.heroku.com",
+            "http://127.0.0.1.evil.com",
+            "http://localhost@evil.com",
+            "ftp://127.0.0.1",
+        ] {
+            assert!(check_url(url).is_err(), "{url}");
+        }
+    }
+}

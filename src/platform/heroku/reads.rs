@@ -1,0 +1,257 @@
+//! The questions to Heroku.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::{Value as Json, json};
+
+use super::client::{Heroku, is_loopback};
+use super::{logs, model};
+use crate::health::{PageReading, Reading};
+use crate::platform::error::{Fault, FaultKind};
+use crate::platform::facts::{App, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug};
+use crate::platform::reads::HerokuReads;
+use crate::platform::secret::Secret;
+
+/// Signs of an exhausted database in a page's body or a log line.
+const DATABASE_SIGNS: [&str; 7] = [
+    "Too many connections",
+    "Cannot access the database",
+    "SQLSTATE[HY000] [1040]",
+    "SQLSTATE[08004]",
+    "[1203]",
+    "[1226]",
+    "max_user_connections",
+];
+/// Bytes of a page that are looked at.
+const PAGE_BYTES: u64 = 64 << 10;
+
+impl Heroku {
+    /// The account's e-mail: a cheap check of the token.
+    ///
+    /// # Errors
+    /// Wrong token, no answer.
+    pub fn account(&self) -> Result<String, Fault> {
+        let (json, _, _) = self.get("/account", None)?;
+        Ok(crate::source::escape_controls(json["email"].as_str().unwrap_or_default()).into_owned())
+    }
+
+    fn config(&self, path: &str) -> Result<BTreeMap<String, Secret>, Fault> {
+        let (json, _, _) = self.get(path, None)?;
+        let Json::Object(vars) = json else {
+            return Err(Fault::new(
+                FaultKind::Broken,
+                format!("GET {path}"),
+                "a map of config vars was expected",
+            ));
+        };
+        Ok(vars
+            .into_iter()
+            .filter_map(|(key, value)| value.as_str().map(|value| (key, Secret::from(value.to_owned()))))
+            .collect())
+    }
+
+    /// The database's URL, from the app's config var.
+    ///
+    /// # Errors
+    /// No such var; a placeholder that is not provisioned yet.
+    pub fn database_url(&self) -> Result<Secret, Fault> {
+        let var = &self.options.database_var;
+        let vars = self.config(&self.of_app("/config-vars"))?;
+        let what = format!("reading the database's URL of {}", self.options.app);
+        match vars.get(var) {
+            Some(url) if url.expose_secret().starts_with("mysql") => {
+                self.options.redactor.learn(url);
+                Ok(url.clone())
+            }
+            Some(_) => Err(Fault::new(FaultKind::Missing, what, format!("{var} holds no mysql:// URL"))
+                .hint("an add-on that is being provisioned holds a placeholder for some minutes")
+                .hint("`--database-var` names another variable")),
+            None => {
+                let others: Vec<_> = vars
+                    .iter()
+                    .filter(|(_, value)| value.expose_secret().starts_with("mysql"))
+                    .map(|(key, _)| key.as_str())
+                    .collect();
+                let fault = Fault::new(FaultKind::Missing, what, format!("the app has no config var {var}"));
+                Err(if others.is_empty() {
+                    fault.hint("is the JawsDB Maria add-on attached? `heroku addons` lists them")
+                } else {
+                    fault.hint(format!("`--database-var` may name one of: {}", others.join(", ")))
+                })
+            }
+        }
+    }
+
+    /// Who deploys the app, as the newest releases and builds tell.
+    fn origin(&self) -> BuildOrigin {
+        let newest = self.releases(5).unwrap_or_default();
+        if newest.iter().any(|release| release.description.starts_with("Promote")) {
+            return BuildOrigin::Pipeline;
+        }
+        let range = "created_at ..; order=desc, max=1".to_owned();
+        let builds = self.list(&self.of_app("/builds"), Some(range), 1).unwrap_or_default();
+        let github = builds.iter().any(|build| {
+            let source = &build["source_blob"];
+            let url = source["url"].as_str().unwrap_or_default();
+            url.contains("github.com")
+                || source["version_description"].as_str().unwrap_or_default().contains("github")
+        });
+        if github { BuildOrigin::GitHub } else { BuildOrigin::Git }
+    }
+}
+
+impl HerokuReads for Heroku {
+    fn app(&self) -> Result<App, Fault> {
+        let (json, _, _) = self.get(&self.of_app(""), None)?;
+        let preboot = self
+            .get(&self.of_app("/features/preboot"), None)
+            .is_ok_and(|(feature, _, _)| feature["enabled"].as_bool().unwrap_or_default());
+        Ok(model::app(&json, preboot, self.origin()))
+    }
+
+    fn dynos(&self) -> Result<Vec<Dyno>, Fault> {
+        Ok(self.list(&self.of_app("/dynos"), None, 2000)?.iter().map(model::dyno).collect())
+    }
+
+    fn formation(&self) -> Result<Vec<Formation>, Fault> {
+        Ok(self.list(&self.of_app("/formation"), None, 200)?.iter().map(model::formation).collect())
+    }
+
+    fn releases(&self, newest: usize) -> Result<Vec<Release>, Fault> {
+        // Without a range the list begins with the oldest.
+        let range = format!("version ..; order=desc, max={}", newest.clamp(1, 1000));
+        let mut releases: Vec<Release> =
+            self.list(&self.of_app("/releases"), Some(range), newest)?.iter().map(model::release).collect();
+        releases.sort_by_key(|release| std::cmp::Reverse(release.version));
+        Ok(releases)
+    }
+
+    fn slug(&self, id: &str) -> Result<Slug, Fault> {
+        let (json, _, _) = self.get(&self.of_app(&format!("/slugs/{id}")), None)?;
+        Ok(model::slug(&json))
+    }
+
+    fn config_changes(&self, release: &str) -> Result<Vec<ConfigChange>, Fault> {
+        let now = self.config(&self.of_app("/config-vars"))?;
+        let then = self.config(&self.of_app(&format!("/releases/{release}/config-vars")))?;
+        let database = now.get(&self.options.database_var).map(|url| url.expose_secret().to_owned());
+        let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let mut changes = Vec::new();
+        for key in keys {
+            let (a, b) = (
+                now.get(key).map(ExposeSecret::expose_secret),
+                then.get(key).map(ExposeSecret::expose_secret),
+            );
+            let change = match (a, b) {
+                (Some(a), Some(b)) if a == b => continue,
+                (Some(_), Some(_)) => "changed",
+                (Some(_), None) => "removed",
+                _ => "added",
+            };
+            let holds_it = database.is_some() && (a == database.as_deref());
+            changes.push(ConfigChange {
+                key: crate::source::escape_controls(key).into_owned(),
+                change: change.to_owned(),
+                is_database: *key == self.options.database_var || holds_it,
+            });
+        }
+        Ok(changes)
+    }
+
+    fn sharing_apps(&self) -> Result<Vec<String>, Fault> {
+        let attachments = self.list(&self.of_app("/addon-attachments"), None, 200)?;
+        let ours = attachments.iter().find(|attachment| {
+            let name = attachment["name"].as_str().unwrap_or_default();
+            self.options.database_var == format!("{name}_URL")
+        });
+        let Some(addon) = ours.and_then(|attachment| attachment["addon"]["id"].as_str()) else {
+            return Ok(Vec::new());
+        };
+        let all = self.list(&format!("/addons/{addon}/addon-attachments"), None, 200)?;
+        let mut apps: Vec<String> = all
+            .iter()
+            .filter_map(|attachment| attachment["app"]["name"].as_str())
+            .filter(|name| *name != self.options.app)
+            .map(|name| crate::source::escape_controls(name).into_owned())
+            .collect();
+        apps.sort();
+        apps.dedup();
+        Ok(apps)
+    }
+
+    fn recent_logs(&self, lines: u32, dyno: Option<&str>) -> Result<Vec<LogLine>, Fault> {
+        let mut body = json!({ "lines": lines, "tail": false });
+        if let Some(dyno) = dyno {
+            body["dyno_name"] = json!(dyno);
+            body["dyno"] = json!(dyno);
+        }
+        let session = self.post_harmless(&self.of_app("/log-sessions"), &body)?;
+        let what = "reading the app's log";
+        let Some(url) = session["logplex_url"].as_str() else {
+            return Err(Fault::new(FaultKind::Broken, what, "the session has no URL"));
+        };
+        let may_be_plain = is_loopback(&self.options.api_url) && is_loopback(url);
+        if !url.starts_with("https://") && !may_be_plain {
+            return Err(Fault::new(FaultKind::Unsupported, what, "the session's URL is not https"));
+        }
+        let response = self
+            .page_client()
+            .get(url)
+            .timeout(Duration::from_secs(4))
+            .send()
+            .map_err(|error| super::errors::explain_transport(what, &error, &self.options.redactor))?;
+        // A session that is cut in the middle gives what it gave.
+        let reader = BufReader::new(response.take(1 << 20));
+        let parsed = reader
+            .split(b'\n')
+            .map_while(Result::ok)
+            .filter_map(|line| logs::parse(&String::from_utf8_lossy(&line), &self.options.redactor));
+        let mut kept: Vec<LogLine> = parsed.collect();
+        let skip = kept.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
+        Ok(kept.split_off(skip))
+    }
+
+    fn probe_page(&self, path: &str) -> Reading<PageReading> {
+        let Some(base) = &self.options.pages_url else {
+            return Reading::Unknown("pages are not measured".to_owned());
+        };
+        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
+        let began = self.options.clock.now();
+        let mut reading = PageReading::default();
+        match self.page_client().get(url).send() {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let mut body = Vec::new();
+                let whole = response.take(PAGE_BYTES).read_to_end(&mut body).is_ok();
+                let body = String::from_utf8_lossy(&body);
+                if status >= 500 || !whole {
+                    reading.failed = 1;
+                    reading.database_errors =
+                        u64::from(DATABASE_SIGNS.iter().any(|sign| body.contains(sign)));
+                } else {
+                    reading.ok_ms.push(self.options.clock.now().since(began).as_secs_f64() * 1000.0);
+                }
+            }
+            Err(_) => reading.failed = 1,
+        }
+        Reading::Measured(reading)
+    }
+
+    fn web_concurrency(&self) -> Result<Option<u64>, Fault> {
+        let vars = self.config(&self.of_app("/config-vars"))?;
+        Ok(vars.get("WEB_CONCURRENCY").and_then(|value| value.expose_secret().trim().parse().ok()))
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls_made()
+    }
+
+    fn api_url(&self) -> String {
+        self.options.api_url.clone()
+    }
+}

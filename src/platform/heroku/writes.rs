@@ -1,0 +1,44 @@
+//! The changes at Heroku: each one request, sent once.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::client::Heroku;
+use crate::platform::change::{DynoScope, Effect};
+use crate::platform::error::ChangeError;
+use crate::platform::writes::HerokuWrites;
+
+impl HerokuWrites for Heroku {
+    fn restart(&self, scope: &DynoScope) -> Result<Effect, ChangeError> {
+        let path = match scope {
+            DynoScope::All => self.of_app("/dynos"),
+            // Plural here, singular for scaling.
+            DynoScope::Kind(kind) => self.of_app(&format!("/formations/{kind}")),
+            DynoScope::One(name) => self.of_app(&format!("/dynos/{name}")),
+        };
+        self.change(&Method::DELETE, &path, None)?;
+        Ok(Effect::Accepted)
+    }
+
+    fn scale(&self, kind: &str, quantity: u64) -> Result<Effect, ChangeError> {
+        let body = json!({ "updates": [{ "type": kind, "quantity": quantity }] });
+        self.change(&Method::PATCH, &self.of_app("/formation"), Some(&body))?;
+        Ok(Effect::Accepted)
+    }
+
+    fn rollback(&self, release: &str) -> Result<Effect, ChangeError> {
+        let made =
+            self.change(&Method::POST, &self.of_app("/releases"), Some(&json!({ "release": release })))?;
+        Ok(released(&made))
+    }
+
+    fn promote(&self, slug: &str, description: &str) -> Result<Effect, ChangeError> {
+        let body = json!({ "slug": slug, "description": description });
+        let made = self.change(&Method::POST, &self.of_app("/releases"), Some(&body))?;
+        Ok(released(&made))
+    }
+}
+
+fn released(made: &serde_json::Value) -> Effect {
+    made["version"].as_u64().map_or(Effect::Accepted, |version| Effect::Released { version })
+}

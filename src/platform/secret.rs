@@ -1,0 +1,99 @@
+//! Secrets: values that cannot be printed or stored, and the redaction of texts that may hold them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// A secret text. `Debug` does not show it, and it has no serialisation.
+pub type Secret = SecretString;
+
+/// Knows the secrets in use and takes them out of any text.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Arc<Mutex<Vec<String>>>,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+/// What stands in a secret's place.
+const REDACTED: &str = "[redacted]";
+
+impl Redactor {
+    /// Adds a secret; very short ones are left, since they would take letters out of every word.
+    pub fn learn(&self, secret: &Secret) {
+        let text = secret.expose_secret();
+        if text.len() >= 4 {
+            let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            if !secrets.iter().any(|known| known == text) {
+                secrets.push(text.to_owned());
+                secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            }
+        }
+    }
+
+    /// The text without known secrets, tokens, signed URLs and passwords inside URLs; control characters escaped.
+    pub fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.secrets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), REDACTED);
+            }
+        }
+        let words: Vec<String> = text.split(' ').map(clean_word).collect();
+        crate::source::escape_controls(&words.join(" ")).into_owned()
+    }
+}
+
+/// Patterns that are secrets whatever their value.
+fn clean_word(word: &str) -> String {
+    if let Some(at) = word.find("HRKU-") {
+        return format!("{}{REDACTED}", &word[..at]);
+    }
+    if let Some(at) = word.find("rendezvous://") {
+        return format!("{}rendezvous://{REDACTED}", &word[..at]);
+    }
+    let Some(scheme) = word.find("://") else { return word.to_owned() };
+    let rest = &word[scheme + 3..];
+    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
+    let mut clean = word.to_owned();
+    if let Some(at) = authority.rfind('@') {
+        clean = format!("{}://{REDACTED}{}", &word[..scheme], &rest[at..]);
+    }
+    for mark in ["Signature=", "signature=", "X-Amz-", "token=", "/sessions/"] {
+        if let Some(at) = clean.find(mark) {
+            return format!("{}{mark}{REDACTED}", &clean[..at]);
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_gets_through() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::from("s3cret-pass"));
+        redactor.learn(&Secret::from(""));
+        for (text, clean) in [
+            ("password s3cret-pass!", "password [redacted]!"),
+            ("mysql://wiki:other@db:3306/wiki refused", "mysql://[redacted]@db:3306/wiki refused"),
+            ("token HRKU-abc was refused", "token [redacted] was refused"),
+            (
+                "see https://logs.example/sessions/abc?x=1 now",
+                "see https://logs.example/sessions/[redacted] now",
+            ),
+            ("rendezvous://host:5000/secret", "rendezvous://[redacted]"),
+            ("plain https://example.com/page", "plain https://example.com/page"),
+            ("esc \u{1b}[31m", "esc \\x1b[31m"),
+        ] {
+            assert_eq!(redactor.clean(text), clean);
+        }
+        assert!(!format!("{redactor:?}").contains("s3cret"));
+    }
+}
