@@ -13,6 +13,7 @@ mod door;
 mod error;
 mod facts;
 pub mod netrc;
+mod process;
 mod reads;
 mod reconcile;
 mod sampler;
@@ -28,6 +29,7 @@ pub use facts::{
     App, BuildOrigin, Census, CensusGroup, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
 };
+pub use process::Commands;
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
 pub use reconcile::{Reconciled, reconcile};
 pub use sampler::{Sampler, SamplerOptions};

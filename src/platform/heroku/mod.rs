@@ -8,5 +8,6 @@ mod reads;
 mod target;
 mod writes;
 
+pub(in crate::platform) use client::is_loopback;
 pub use client::{Heroku, HerokuOptions};
 pub use target::{TargetError, choose_app};

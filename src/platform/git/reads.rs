@@ -1,0 +1,273 @@
+//! Questions to the working tree and its remote.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::tree::{LOCAL, REMOTE, Tree, split_nul};
+use crate::platform::error::{Fault, FaultKind};
+use crate::platform::facts::{CommitFact, TreeChange, TreeState};
+use crate::platform::reads::GitReads;
+use crate::source::escape_controls;
+
+/// Operations that leave files behind while they are under way.
+const UNDER_WAY: [(&str, &str); 5] = [
+    ("MERGE_HEAD", "merge"),
+    ("REVERT_HEAD", "revert"),
+    ("CHERRY_PICK_HEAD", "cherry-pick"),
+    ("rebase-merge", "rebase"),
+    ("rebase-apply", "rebase"),
+];
+
+impl Tree {
+    fn top(&self) -> Result<String, Fault> {
+        let what = "looking at the git working tree";
+        if self.line(&["rev-parse", "--is-bare-repository"], what)? == "true" {
+            return Err(Fault::new(
+                FaultKind::Refused,
+                what,
+                "the repository is bare: it has no working tree",
+            )
+            .hint("clone it and run this in the clone"));
+        }
+        self.line(&["rev-parse", "--show-toplevel"], what)
+    }
+
+    /// A git call that writes to a scratch index and object folder: the repository is not touched.
+    fn scratch(&self, folder: &Path, args: &[OsString]) -> Result<crate::platform::process::Child, Fault> {
+        let objects = self.line(&["rev-parse", "--git-path", "objects"], "finding git's objects")?;
+        let objects = self.options.folder.join(objects);
+        let mut child = self.git(args.to_vec(), LOCAL);
+        child.unset.retain(|name| name != "GIT_INDEX_FILE" && name != "GIT_OBJECT_DIRECTORY");
+        child.set.push(("GIT_INDEX_FILE".into(), folder.join("index").into()));
+        child.set.push(("GIT_OBJECT_DIRECTORY".into(), folder.join("objects").into()));
+        child.set.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), objects.into()));
+        Ok(child)
+    }
+}
+
+/// A pathspec that means this very name.
+pub(super) fn literal(path: &str) -> OsString {
+    format!(":(top,literal){path}").into()
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '['])
+}
+
+fn local_fault(error: &std::io::Error) -> Fault {
+    Fault::new(FaultKind::Local, "making a scratch folder", error.to_string())
+}
+
+impl GitReads for Tree {
+    fn tree(&self) -> Result<TreeState, Fault> {
+        let what = "looking at the git working tree";
+        let top = self.top()?;
+        let refuse = |why: &str, hint: &str| Err(Fault::new(FaultKind::Refused, what, why).hint(hint));
+        if self.line(&["rev-parse", "--is-shallow-repository"], what)? == "true" {
+            return refuse(
+                "the clone is shallow, and Heroku refuses pushes from such",
+                "`git fetch --unshallow` first",
+            );
+        }
+        let Ok(branch) = self.line(&["symbolic-ref", "--quiet", "--short", "HEAD"], what) else {
+            return refuse(
+                "HEAD is detached: no branch is checked out",
+                "`git switch master` (or your branch) first",
+            );
+        };
+        let Ok(head) = self.line(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], what) else {
+            return refuse("the branch has no commit yet", "commit the app first");
+        };
+        for (file, operation) in UNDER_WAY {
+            let path = self.line(&["rev-parse", "--git-path", file], what)?;
+            if self.options.folder.join(path).exists() {
+                let hint = format!("finish or abort it: `git {operation} --continue` or `--abort`");
+                return refuse(&format!("a {operation} is under way"), &hint);
+            }
+        }
+        let status = self.texts(
+            self.git(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"], LOCAL),
+            what,
+        )?;
+        let (mut staged, mut unstaged) = (Vec::new(), Vec::new());
+        for entry in status {
+            let Some((marks, path)) = entry.split_at_checked(3) else { continue };
+            let mut marks = marks.chars();
+            let (index, tree) = (marks.next().unwrap_or(' '), marks.next().unwrap_or(' '));
+            if index == 'U' || tree == 'U' {
+                let why = format!("{} has conflicts", escape_controls(path));
+                return refuse(&why, "resolve them first");
+            }
+            if !matches!(index, ' ' | '?' | '!') {
+                staged.push(escape_controls(path).into_owned());
+            }
+            if tree != ' ' {
+                unstaged.push(escape_controls(path).into_owned());
+            }
+        }
+        Ok(TreeState { top, head, branch, staged, unstaged })
+    }
+
+    fn expand(&self, patterns: &[(String, bool)]) -> Result<Vec<String>, Fault> {
+        let what = "finding the files to commit";
+        let top = self.top()?;
+        let mut found = Vec::new();
+        for (pattern, optional) in patterns {
+            let magic = if is_glob(pattern) { "glob" } else { "literal" };
+            let spec: OsString = format!(":(top,{magic}){pattern}").into();
+            // Tracked ones, deleted ones included, and untracked ones that are not ignored.
+            let args: Vec<OsString> =
+                ["ls-files", "-z", "--full-name", "--cached", "--others", "--exclude-standard", "--"]
+                    .into_iter()
+                    .map(OsString::from)
+                    .chain([spec])
+                    .collect();
+            let mut child = self.git(args, LOCAL);
+            child.folder = top.clone().into();
+            let mut paths = self.texts(child, what)?;
+            if is_glob(pattern) {
+                // As the shell would: hidden files are not meant unless they are named.
+                paths.retain(|path| !path.starts_with('.') || pattern.starts_with('.'));
+            }
+            if paths.is_empty() && !optional {
+                let ignored = Path::new(&top).join(pattern).exists();
+                let why = if ignored {
+                    format!("`{}` is ignored by git", escape_controls(pattern))
+                } else {
+                    format!("`{}` matches nothing in {top}", escape_controls(pattern))
+                };
+                return Err(Fault::new(FaultKind::Missing, what, why)
+                    .hint("correct the step's `add`, or mark the entry `optional: true`"));
+            }
+            found.extend(paths);
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn pending(&self, paths: &[String]) -> Result<Vec<TreeChange>, Fault> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let what = "comparing the files with HEAD";
+        let top = self.top()?;
+        let folder = tempfile::tempdir().map_err(|error| local_fault(&error))?;
+        std::fs::create_dir(folder.path().join("objects")).map_err(|error| local_fault(&error))?;
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        self.ask(self.scratch(folder.path(), &args(&["read-tree", "HEAD"]))?, what)?;
+        let mut add = args(&["add", "--all", "--"]);
+        add.extend(paths.iter().map(|path| literal(path)));
+        let mut child = self.scratch(folder.path(), &add)?;
+        child.folder = top.clone().into();
+        self.ask(child, what)?;
+        let status = self.scratch(
+            folder.path(),
+            &args(&["diff", "--cached", "--no-renames", "--name-status", "-z", "HEAD"]),
+        )?;
+        let status = self.ask(status, what)?;
+        let numbers = self.scratch(
+            folder.path(),
+            &args(&["diff", "--cached", "--no-renames", "--numstat", "-z", "HEAD"]),
+        )?;
+        let numbers = self.ask(numbers, what)?;
+        Ok(changes(&status, &numbers))
+    }
+
+    fn commits_between(&self, from: &str, to: &str) -> Result<Vec<CommitFact>, Fault> {
+        let what = "listing the commits between what is live and HEAD";
+        for revision in [from, to] {
+            let object = format!("{revision}^{{commit}}");
+            if self.line(&["cat-file", "-e", &object], what).is_err() {
+                return Err(Fault::new(
+                    FaultKind::Missing,
+                    what,
+                    format!("{} is not in this repository", escape_controls(revision)),
+                )
+                .hint("`git fetch` first"));
+            }
+        }
+        let range = format!("{from}..{to}");
+        let bytes =
+            self.ask(self.git(["log", "-z", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL), what)?;
+        Ok(split_nul(&bytes).iter().filter_map(|entry| commit_fact(entry)).collect())
+    }
+
+    fn changes_between(&self, from: &str, to: &str) -> Result<Vec<TreeChange>, Fault> {
+        let what = "comparing two commits";
+        let status =
+            self.ask(self.git(["diff", "--no-renames", "--name-status", "-z", from, to, "--"], LOCAL), what)?;
+        let numbers =
+            self.ask(self.git(["diff", "--no-renames", "--numstat", "-z", from, to, "--"], LOCAL), what)?;
+        Ok(changes(&status, &numbers))
+    }
+
+    fn commit(&self, revision: &str) -> Result<CommitFact, Fault> {
+        let what = "reading a commit";
+        let bytes =
+            self.ask(self.git(["log", "-1", "--format=%H%x1f%s%x1f%an", revision, "--"], LOCAL), what)?;
+        let text = String::from_utf8_lossy(&bytes);
+        commit_fact(text.trim_end()).ok_or_else(|| Fault::new(FaultKind::Missing, what, "git named none"))
+    }
+
+    fn parents(&self, revision: &str) -> Result<Vec<String>, Fault> {
+        let text = self.line(&["log", "-1", "--format=%P", revision, "--"], "reading a commit's parents")?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault> {
+        let name = format!("refs/heads/{branch}");
+        let child = self.remote(["ls-remote", "--", &self.options.remote_url, &name], REMOTE);
+        let bytes = self.ask(child, "asking Heroku's git for its branch")?;
+        Ok(String::from_utf8_lossy(&bytes).split_whitespace().next().map(str::to_owned))
+    }
+
+    fn file(&self, path: &str) -> Result<Option<String>, Fault> {
+        let path = Path::new(&self.top()?).join(path);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(Fault::new(FaultKind::Local, format!("reading {}", path.display()), error.to_string()))
+            }
+        }
+    }
+
+    fn remote_url(&self) -> String {
+        self.options.remote_url.clone()
+    }
+}
+
+fn commit_fact(entry: &str) -> Option<CommitFact> {
+    let mut parts = entry.trim_start_matches('\n').split('\x1f');
+    let sha = parts.next()?.to_owned();
+    let subject = escape_controls(parts.next()?).into_owned();
+    let author = escape_controls(parts.next()?).into_owned();
+    Some(CommitFact { sha, subject, author })
+}
+
+/// Joins `--name-status -z` and `--numstat -z`.
+fn changes(status: &[u8], numbers: &[u8]) -> Vec<TreeChange> {
+    let status = split_nul(status);
+    let numbers: Vec<(String, Option<(u64, u64)>)> = split_nul(numbers)
+        .iter()
+        .filter_map(|entry| {
+            let mut parts = entry.splitn(3, '\t');
+            let (added, removed, path) = (parts.next()?, parts.next()?, parts.next()?);
+            let lines = added.parse().ok().zip(removed.parse().ok());
+            Some((path.to_owned(), lines))
+        })
+        .collect();
+    status
+        .chunks_exact(2)
+        .map(|pair| {
+            let change = match pair[0].chars().next() {
+                Some('A') => "added",
+                Some('D') => "deleted",
+                _ => "modified",
+            };
+            let lines = numbers.iter().find(|(path, _)| *path == pair[1]).and_then(|(_, lines)| *lines);
+            TreeChange { path: pair[1].clone(), change: change.to_owned(), lines }
+        })
+        .collect()
+}

@@ -1,0 +1,268 @@
+//! Children: each in its own process group, so that a terminal's Ctrl-C does not reach it and it is ended whole; its
+//! output line by line; always bounded in time and always reaped. Never through a shell.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::change::Effect;
+use super::error::{Certainty, ChangeError, Fault, FaultKind};
+use super::secret::Redactor;
+use super::writes::{CommandWrites, Lines};
+
+/// Lines of output that are kept for a message.
+const KEPT: usize = 50;
+/// Longest line that is kept, in bytes.
+const LINE: u64 = 16 << 10;
+/// Most bytes of stdout that are kept whole.
+const STDOUT: usize = 32 << 20;
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A child to be started.
+pub(super) struct Child {
+    pub(super) program: OsString,
+    pub(super) args: Vec<OsString>,
+    pub(super) folder: PathBuf,
+    pub(super) set: Vec<(OsString, OsString)>,
+    pub(super) unset: Vec<OsString>,
+    pub(super) timeout: Duration,
+    /// Keep stdout whole (for a machine's answer) instead of passing its lines on.
+    pub(super) keep_stdout: bool,
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Exit code; `None` when a signal ended it.
+    pub(super) code: Option<i32>,
+    /// Whole stdout, when it was kept.
+    pub(super) stdout: Vec<u8>,
+    /// The last lines of its output.
+    pub(super) lines: Vec<String>,
+    /// It was ended because its time was over.
+    pub(super) timed_out: bool,
+}
+
+impl Child {
+    pub(super) fn new(program: impl Into<OsString>, folder: &Path, timeout: Duration) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            folder: folder.to_owned(),
+            set: Vec::new(),
+            unset: Vec::new(),
+            timeout,
+            keep_stdout: false,
+        }
+    }
+
+    /// Runs it to its end. Lines of output go to `lines` as they come, cleaned by `redactor`.
+    pub(super) fn run(&self, redactor: &Redactor, lines: &Lines<'_>) -> Result<Ended, Fault> {
+        let shown = self.program.to_string_lossy().into_owned();
+        let failed = |why: String| {
+            let fault = Fault::new(FaultKind::Process, format!("running {shown}"), why);
+            fault.hint(format!("is `{shown}` installed and on the PATH?"))
+        };
+        let pipe = || std::io::pipe().map_err(|error| failed(error.to_string()));
+        let (out_reader, out_writer) = pipe()?;
+        let (err_reader, err_writer) = pipe()?;
+        #[expect(clippy::disallowed_methods, reason = "the platform's door for processes")]
+        let mut expression = duct::cmd(&self.program, &self.args)
+            .dir(&self.folder)
+            .stdin_null()
+            .stdout_file(out_writer)
+            .stderr_file(err_writer)
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            });
+        for name in &self.unset {
+            expression = expression.env_remove(name);
+        }
+        for (name, value) in &self.set {
+            expression = expression.env(name, value);
+        }
+        let handle = expression.start().map_err(|error| failed(error.to_string()))?;
+        drop(expression); // it holds the pipes' writing ends, and readers wait for their close
+        let group = handle.pids().first().and_then(|pid| i32::try_from(*pid).ok()).and_then(Pid::from_raw);
+        let end = |signal| {
+            if let Some(group) = group {
+                // Gone already is as good as ended.
+                let _ = kill_process_group(group, signal);
+            }
+        };
+        let (sender, kept) = channel();
+        let ended = std::thread::scope(|scope| {
+            let out_sender = sender.clone();
+            let keep = self.keep_stdout;
+            let out = scope.spawn(move || {
+                if keep {
+                    let mut whole = Vec::new();
+                    let _ = out_reader.take(STDOUT as u64).read_to_end(&mut whole);
+                    whole
+                } else {
+                    relay(out_reader, redactor, lines, &out_sender);
+                    Vec::new()
+                }
+            });
+            scope.spawn(move || relay(err_reader, redactor, lines, &sender));
+            let mut timed_out = false;
+            let code = match handle.wait_timeout(self.timeout) {
+                Ok(Some(output)) => Ok(output.status.code()),
+                Ok(None) => {
+                    timed_out = true;
+                    end(Signal::TERM);
+                    let waited = handle.wait_timeout(GRACE);
+                    end(Signal::KILL);
+                    match waited {
+                        Ok(Some(output)) => Ok(output.status.code()),
+                        _ => handle.wait().map(|output| output.status.code()),
+                    }
+                }
+                Err(error) => {
+                    end(Signal::KILL);
+                    Err(error)
+                }
+            };
+            // Grandchildren that hold the pipes open go with their group.
+            end(Signal::TERM);
+            let stdout = out.join().unwrap_or_default();
+            code.map(|code| (code, stdout, timed_out))
+        });
+        let (code, stdout, timed_out) = ended.map_err(|error| failed(error.to_string()))?;
+        let mut lines: Vec<String> = kept.try_iter().collect();
+        let skip = lines.len().saturating_sub(KEPT);
+        lines.drain(..skip);
+        Ok(Ended { code, stdout, lines, timed_out })
+    }
+}
+
+/// Passes lines on; a carriage return ends a line, too (progress), and a line too long is cut.
+fn relay(reader: impl Read, redactor: &Redactor, lines: &Lines<'_>, kept: &std::sync::mpsc::Sender<String>) {
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        match reader.by_ref().take(LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        for part in text.split(['\n', '\r']).map(str::trim_end).filter(|part| !part.is_empty()) {
+            let clean = redactor.clean(part);
+            lines(&clean);
+            let _ = kept.send(clean);
+        }
+    }
+}
+
+/// Local programs of `run` steps.
+pub struct Commands {
+    folder: PathBuf,
+    secret_variables: Vec<OsString>,
+    redactor: Redactor,
+}
+
+impl Commands {
+    /// Programs run in `folder`; `secret_variables` are taken out of their environment.
+    pub fn new(folder: &Path, secret_variables: Vec<OsString>, redactor: Redactor) -> Self {
+        Self { folder: folder.to_owned(), secret_variables, redactor }
+    }
+}
+
+impl CommandWrites for Commands {
+    fn run(&self, argv: &[String], timeout: Duration, lines: &Lines<'_>) -> Result<Effect, ChangeError> {
+        let Some((program, args)) = argv.split_first() else {
+            return Err(ChangeError::nothing_changed(Fault::new(
+                FaultKind::Process,
+                "running a program",
+                "none is named",
+            )));
+        };
+        let mut child = Child::new(program, &self.folder, timeout);
+        child.args = args.iter().map(OsString::from).collect();
+        child.unset.clone_from(&self.secret_variables);
+        let ended = child.run(&self.redactor, lines).map_err(ChangeError::nothing_changed)?;
+        if ended.code == Some(0) && !ended.timed_out {
+            return Ok(Effect::Ran { output: ended.lines });
+        }
+        let why = match (ended.timed_out, ended.code) {
+            (true, _) => {
+                format!("it had not ended after {} s and was ended with its whole group", timeout.as_secs())
+            }
+            (false, Some(code)) => format!("it ended with exit code {code}"),
+            (false, None) => "a signal ended it".to_owned(),
+        };
+        let last = ended.lines.last().map_or(String::new(), |line| format!("; its last line: {line}"));
+        Err(ChangeError {
+            certainty: Certainty::Partial,
+            fault: Fault::new(FaultKind::Process, format!("running {program}"), format!("{why}{last}"))
+                .hint("what it did before it failed is known to it alone"),
+            settle_ms: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn commands() -> (tempfile::TempDir, Commands) {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = vec![OsString::from("CARGO_MANIFEST_DIR")];
+        let commands = Commands::new(folder.path(), secrets, Redactor::default());
+        (folder, commands)
+    }
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn output_comes_line_by_line_and_secret_variables_do_not_reach_it() {
+        let (_folder, commands) = commands();
+        let seen = Mutex::new(Vec::new());
+        let lines = |line: &str| seen.lock().unwrap().push(line.to_owned());
+        let script = "echo one; printf 'two\\rthree\\n' >&2; echo \"dir=$CARGO_MANIFEST_DIR.\"";
+        let effect = commands.run(&argv(&["sh", "-c", script]), Duration::from_secs(10), &lines).unwrap();
+        let Effect::Ran { output } = effect else { panic!("{effect:?}") };
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort();
+        assert_eq!(seen, ["dir=.", "one", "three", "two"]);
+        assert_eq!(output.len(), 4);
+    }
+
+    #[test]
+    fn failures_say_the_code_and_a_missing_program_changed_nothing() {
+        let (_folder, commands) = commands();
+        let failed = commands
+            .run(&argv(&["sh", "-c", "echo why; exit 3"]), Duration::from_secs(10), &|_| {})
+            .unwrap_err();
+        assert_eq!(failed.certainty, Certainty::Partial);
+        assert!(failed.fault.why.contains("exit code 3") && failed.fault.why.contains("why"), "{failed}");
+        let missing =
+            commands.run(&argv(&["no-such-program-here"]), Duration::from_secs(10), &|_| {}).unwrap_err();
+        assert_eq!(missing.certainty, Certainty::NothingChanged);
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended_with_its_children() {
+        let (folder, commands) = commands();
+        let script = "sleep 600 & echo $! > child; wait";
+        let ended =
+            commands.run(&argv(&["sh", "-c", script]), Duration::from_millis(300), &|_| {}).unwrap_err();
+        assert!(ended.fault.why.contains("whole group"), "{ended}");
+        let pid = std::fs::read_to_string(folder.path().join("child")).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        // Gone, or a zombie that nobody has collected yet.
+        assert!(state.as_ref().map_or(true, |stat| stat.contains(") Z ")), "{state:?}");
+    }
+}
