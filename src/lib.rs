@@ -15,5 +15,6 @@ pub mod journal;
 pub mod lab;
 pub mod plan;
 pub mod platform;
+pub mod reporter;
 pub mod source;
 pub mod spec;

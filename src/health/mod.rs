@@ -14,7 +14,7 @@ pub use moment::Moment;
 pub use refusal::{Refusal, classify};
 pub use sample::{
     DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, PageReading, Reading,
-    Sample,
+    Sample, TransactionReading,
 };
 pub use series::{Measured, Series};
 pub use value::{Unit, Value, show_seconds};

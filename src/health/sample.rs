@@ -130,6 +130,22 @@ pub struct DatabaseSample {
     pub reconnected: bool,
     /// Time of the round trip, in milliseconds.
     pub took_ms: f64,
+    /// What InnoDB has open; `None` when it is invisible to our account (no PROCESS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<TransactionReading>,
+}
+
+/// Open transactions, server-wide: part of a sample where the account may see them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionReading {
+    /// How many are open.
+    pub open: u64,
+    /// How many wait for a row lock.
+    pub row_waits: u64,
+    /// How many belong to a session that sleeps.
+    pub idle: u64,
+    /// Age of the oldest, in seconds.
+    pub oldest_s: u64,
 }
 
 /// The platform's part: the dynos of the formation (one-offs and release dynos excluded).

@@ -13,6 +13,7 @@ mod door;
 mod error;
 mod facts;
 pub mod netrc;
+mod open;
 mod process;
 mod reads;
 mod reconcile;
@@ -29,6 +30,7 @@ pub use facts::{
     App, BuildOrigin, Census, CensusGroup, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
 };
+pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use process::Commands;
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
 pub use reconcile::{Reconciled, reconcile};

@@ -255,3 +255,12 @@ impl HerokuReads for Heroku {
         self.options.api_url.clone()
     }
 }
+
+impl Heroku {
+    /// Whether the site answers anything at all, errors included.
+    pub(in crate::platform) fn page_answers(&self, path: &str) -> bool {
+        let Some(base) = &self.options.pages_url else { return false };
+        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
+        self.page_client().get(url).send().is_ok()
+    }
+}

@@ -1,1 +1,31 @@
-//! placeholder
+//! The MariaDB side of the door: one connection, one thread that owns it, everybody else asks.
+//!
+//! It reads health, lists and ends idle sessions. It must never open a second connection beside the first (several
+//! attempts exist only while getting in), never use a pool, never change the server's settings, and never show a
+//! password or a statement's literals.
+
+mod acquire;
+mod census;
+mod connect;
+mod digest;
+mod fault;
+mod handle;
+mod kill;
+mod owner;
+mod question;
+mod row;
+mod session;
+mod sql;
+mod text;
+mod url;
+
+#[cfg(test)]
+mod live;
+#[cfg(test)]
+mod testserver;
+
+pub use acquire::Pace;
+pub use connect::TlsMode;
+pub use handle::{Database, DatabaseOptions};
+pub use kill::lock_name;
+pub use url::{DatabaseUrl, UrlError, same_target};

@@ -1,0 +1,327 @@
+//! One login: addresses, TLS, timeouts. Every attempt made anywhere goes through [`Dialer::dial`] and is counted.
+//!
+//! It must never use a pool, never open a second connection behind the first, and never send the password in a
+//! message of its own.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use mysql::{Conn, LocalInfileHandler, OptsBuilder, SslOpts};
+
+use super::fault::LoginFault;
+use super::url::DatabaseUrl;
+
+/// What is asked of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsMode {
+    /// Encrypt when the server offers it; verify only against a CA that was given, and go on either way.
+    #[default]
+    Prefer,
+    /// Encrypt, and verify certificate and name; else there is no login.
+    Require,
+    /// Plain.
+    Off,
+}
+
+/// Packets up to this size are sent and accepted; given so that the driver need not ask (one round trip).
+const MAX_PACKET: usize = 16 * 1024 * 1024;
+/// After this long without traffic the kernel asks whether the other side is still there, in milliseconds.
+const KEEPALIVE_MS: u32 = 10_000;
+
+/// A login that succeeded.
+pub struct Line {
+    /// The connection.
+    pub conn: Conn,
+    /// How it is protected, as [`crate::platform::DatabaseFacts::protection`] says it.
+    pub protection: &'static str,
+}
+
+/// Refusals and broken-off logins of our own, counted so that they can be subtracted from the server's counters.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<Counts>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    refused: u64,
+    code: u16,
+    aborted: u64,
+}
+
+impl Tally {
+    fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One of our logins was refused for want of a slot.
+    pub fn refused(&self, code: u16) {
+        self.with(|c| {
+            c.refused += 1;
+            c.aborted += 1;
+            c.code = code;
+        });
+    }
+
+    /// One of our logins was broken off by us (TLS tried and given up).
+    fn aborted(&self) {
+        self.with(|c| c.aborted += 1);
+    }
+
+    /// Refusals since this was last asked, with the last code; `None` when there were none.
+    pub fn take_refused(&self) -> Option<(u16, u64)> {
+        self.with(|c| {
+            let refused = std::mem::take(&mut c.refused);
+            (refused > 0).then_some((c.code, refused))
+        })
+    }
+
+    /// The same, left for the next to take.
+    pub fn peek_refused(&self) -> Option<(u16, u64)> {
+        self.with(|c| (c.refused > 0).then_some((c.code, c.refused)))
+    }
+
+    /// Everything of ours that the server counted as an aborted login since this was last asked.
+    pub fn take_aborted(&self) -> u64 {
+        self.with(|c| {
+            c.refused = 0;
+            std::mem::take(&mut c.aborted)
+        })
+    }
+}
+
+/// How TLS is tried next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    Verified = 0,
+    Unverified = 1,
+    Plain = 2,
+}
+
+impl Protection {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Verified => "TLS, certificate verified",
+            Self::Unverified => "TLS, certificate not verified",
+            Self::Plain => "not encrypted",
+        }
+    }
+
+    const fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Verified,
+            1 => Self::Unverified,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Makes logins, one at a time for each caller.
+pub struct Dialer {
+    url: DatabaseUrl,
+    tls: TlsMode,
+    ca: Option<PathBuf>,
+    connect_timeout: Duration,
+    answer_timeout: Duration,
+    protection: AtomicU8,
+    addresses: Mutex<Vec<SocketAddr>>,
+    logins: AtomicU64,
+    /// Our own refusals.
+    pub tally: Tally,
+}
+
+impl Dialer {
+    /// A dialer for `url`. `connect_timeout` bounds each address's TCP connect, `answer_timeout` each wait for an
+    /// answer, for the whole life of the connection.
+    pub fn new(
+        url: DatabaseUrl,
+        tls: TlsMode,
+        ca: Option<PathBuf>,
+        connect_timeout: Duration,
+        answer_timeout: Duration,
+    ) -> Self {
+        // Without a CA of its own, no database that an add-on hands out is verifiable by the public roots; trying
+        // would cost three round trips each time, in an incident.
+        let first = match (tls, &ca) {
+            (TlsMode::Off, _) => Protection::Plain,
+            (TlsMode::Prefer, None) => Protection::Unverified,
+            (TlsMode::Prefer, Some(_)) | (TlsMode::Require, _) => Protection::Verified,
+        };
+        Self {
+            url,
+            tls,
+            ca,
+            connect_timeout,
+            answer_timeout,
+            protection: AtomicU8::new(first as u8),
+            addresses: Mutex::default(),
+            logins: AtomicU64::new(0),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The URL it dials.
+    pub const fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Logins attempted so far.
+    pub fn logins(&self) -> u64 {
+        self.logins.load(Ordering::Relaxed)
+    }
+
+    /// Attempts one login: every address in turn, each with as much TLS as is asked for and to be had.
+    pub fn dial(&self) -> Result<Line, LoginFault> {
+        install_provider();
+        if self.tls != TlsMode::Off
+            && let Some(path) = &self.ca
+            && let Err(error) = std::fs::metadata(path)
+        {
+            return Err(LoginFault::Tls(format!("the CA file {} cannot be read: {error}", path.display())));
+        }
+        let mut last = None;
+        for address in self.targets()? {
+            match self.dial_address(address) {
+                Ok(line) => return Ok(line),
+                // Only where one address was not reached may another be better.
+                Err(fault @ LoginFault::Network(_)) => {
+                    self.forget_addresses();
+                    last = Some(fault);
+                }
+                Err(fault) => {
+                    if let LoginFault::Full { code, .. } = fault {
+                        self.tally.refused(code);
+                    }
+                    return Err(fault);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| LoginFault::Network(format!("{} has no address", self.url.host()))))
+    }
+
+    /// One address, stepping down from verified to unverified to plain where the mode permits it.
+    fn dial_address(&self, address: SocketAddr) -> Result<Line, LoginFault> {
+        loop {
+            let protection = Protection::of(self.protection.load(Ordering::Relaxed));
+            self.logins.fetch_add(1, Ordering::Relaxed);
+            let place = format!("{address}");
+            let error = match open(self.options(address, protection)) {
+                Ok(conn) => {
+                    return Ok(Line { conn, protection: protection.text() });
+                }
+                Err(error) => error,
+            };
+            let not_offered = matches!(error, mysql::Error::DriverError(mysql::DriverError::TlsNotSupported));
+            let fault = LoginFault::from_driver(&error, &place);
+            let next = match (&fault, self.tls, protection) {
+                (LoginFault::Tls(_), TlsMode::Prefer, Protection::Verified) if !not_offered => {
+                    Protection::Unverified
+                }
+                (LoginFault::Tls(_), TlsMode::Prefer, Protection::Verified | Protection::Unverified) => {
+                    Protection::Plain
+                }
+                _ => return Err(fault),
+            };
+            self.tally.aborted();
+            self.protection.store(next as u8, Ordering::Relaxed);
+        }
+    }
+
+    fn options(&self, address: SocketAddr, protection: Protection) -> OptsBuilder {
+        let wants_name = protection == Protection::Verified && self.url.host().parse::<IpAddr>().is_err();
+        let (host, bind) = if wants_name {
+            // The driver checks the certificate against the host it connects to, so it must get the name. Binding
+            // to the unspecified address of one family makes it try every address of that family.
+            (self.url.host().to_owned(), Some(unspecified(address)))
+        } else {
+            let host = match address.ip() {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            (host, None)
+        };
+        let tls = match protection {
+            Protection::Plain => None,
+            Protection::Unverified => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
+            Protection::Verified => Some(match &self.ca {
+                Some(path) => SslOpts::default().with_root_cert_path(Some(path.clone())),
+                None => SslOpts::default(),
+            }),
+        };
+        OptsBuilder::new()
+            .ip_or_hostname(Some(host))
+            .tcp_port(address.port())
+            .bind_address(bind)
+            .user(Some(self.url.user()))
+            .pass(Some(self.url.password()))
+            .db_name(Some(self.url.database()))
+            .prefer_socket(false)
+            .max_allowed_packet(Some(MAX_PACKET))
+            .stmt_cache_size(0)
+            .tcp_connect_timeout(Some(self.connect_timeout))
+            .read_timeout(Some(self.answer_timeout))
+            .write_timeout(Some(self.answer_timeout))
+            .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
+            .ssl_opts(tls)
+            .local_infile_handler(Some(LocalInfileHandler::new(|_, _| {
+                Err(std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    "no file is ever sent to the server",
+                ))
+            })))
+    }
+
+    /// The addresses to try, in the resolver's order; for a verified name one of each family stands for its family.
+    fn targets(&self) -> Result<Vec<SocketAddr>, LoginFault> {
+        let mut known = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.is_empty() {
+            let host = self.url.host();
+            known = (host, self.url.port())
+                .to_socket_addrs()
+                .map_err(|error| {
+                    LoginFault::Network(format!("the name {host} could not be resolved: {error}"))
+                })?
+                .collect();
+            known.dedup();
+            self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
+        }
+        let by_name = self.protection.load(Ordering::Relaxed) == Protection::Verified as u8
+            && self.url.host().parse::<IpAddr>().is_err();
+        if by_name {
+            let mut families = Vec::<SocketAddr>::new();
+            for address in known {
+                if !families.iter().any(|f| f.is_ipv4() == address.is_ipv4()) {
+                    families.push(address);
+                }
+            }
+            return Ok(families);
+        }
+        Ok(known)
+    }
+
+    fn forget_addresses(&self) {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+const fn unspecified(like: SocketAddr) -> SocketAddr {
+    match like {
+        SocketAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        SocketAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the database is dialled")]
+fn open(options: OptsBuilder) -> mysql::Result<Conn> {
+    Conn::new(options)
+}
+
+/// The driver builds its TLS configuration from the process's default provider and panics without one.
+fn install_provider() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // An error means that `main` or another client has installed it already: equally good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,0 +1,368 @@
+//! The handle that everybody holds: questions go to the owner's thread, answers come back within a bound.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::acquire::Pace;
+use super::connect::{Dialer, TlsMode};
+use super::fault::StatementFault;
+use super::kill::{Killed, Sight, lock_name, preview};
+use super::owner::{Doing, Message, Needs, Owner};
+use super::question::{Question, Ticket, Unserved};
+use super::session::Session;
+use super::url::DatabaseUrl;
+use crate::health::{DatabaseFault, DatabaseFaultKind, DatabaseReading};
+use crate::platform::change::{Effect, KillRule, Victim};
+use crate::platform::clock::Clock;
+use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
+use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
+use crate::platform::reads::DatabaseReads;
+use crate::platform::writes::DatabaseWrites;
+
+/// How a database is reached and how long it is waited for.
+pub struct DatabaseOptions {
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// The app's name: part of the name of the lock whose holder is never killed.
+    pub app: String,
+    /// What is asked of TLS.
+    pub tls: TlsMode,
+    /// CA certificates in PEM, for verification (`--database-ca`).
+    pub ca: Option<PathBuf>,
+    /// How long `facts`, `idle_sessions`, `census` and `kill` wait for a slot.
+    pub connect_deadline: Duration,
+    /// How long `sample` waits for an answer of any kind.
+    pub sample_deadline: Duration,
+    /// How long one address may take to accept the TCP connection.
+    pub tcp_timeout: Duration,
+    /// How long the socket waits for any one answer; must exceed the server's cap of 500 ms by far.
+    pub answer_timeout: Duration,
+    /// How hard it tries while full.
+    pub pace: Pace,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl DatabaseOptions {
+    /// The usual bounds: 15 s for a slot, 950 ms for a sample, 3 s to connect, 5 s for an answer.
+    pub fn new(url: DatabaseUrl, app: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            url,
+            app: app.into(),
+            tls: TlsMode::Prefer,
+            ca: None,
+            connect_deadline: Duration::from_secs(15),
+            sample_deadline: Duration::from_millis(950),
+            tcp_timeout: Duration::from_secs(3),
+            answer_timeout: Duration::from_secs(5),
+            pace: Pace::default(),
+            clock,
+        }
+    }
+}
+
+/// What the asker adds to a question's own time, so that the owner's reason arrives before the asker gives up.
+const SLACK: Duration = Duration::from_millis(30);
+/// Longest wait for a kill that has begun. The block takes 0.1 ms a victim; single kills two round trips each, and
+/// they stop by themselves well before.
+const KILL: Duration = Duration::from_secs(60);
+/// Single kills are not begun after this long.
+const KILL_ONE_BY_ONE: Duration = Duration::from_secs(40);
+
+/// The database: one connection, owned by one thread, made when first needed and held until the end.
+pub struct Database {
+    inbox: Sender<Message>,
+    dialer: Arc<Dialer>,
+    clock: Arc<dyn Clock>,
+    facts: Arc<Mutex<Option<DatabaseFacts>>>,
+    doing: Arc<Doing>,
+    lock: String,
+    connect_deadline: Duration,
+    sample_deadline: Duration,
+    answer_timeout: Duration,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Database {
+    /// Starts the owner's thread. Nothing is sent before the first question.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub fn start(options: DatabaseOptions) -> Result<Arc<Self>, Fault> {
+        let lock = lock_name(options.url.database(), &options.app);
+        let dialer = Arc::new(Dialer::new(
+            options.url,
+            options.tls,
+            options.ca,
+            options.tcp_timeout,
+            options.answer_timeout,
+        ));
+        let (inbox, messages) = mpsc::channel();
+        let facts = Arc::new(Mutex::new(None));
+        let doing = Arc::new(Doing::default());
+        let needs = Needs {
+            dialer: Arc::clone(&dialer),
+            pace: options.pace,
+            clock: Arc::clone(&options.clock),
+            lock: lock.clone(),
+            facts: Arc::clone(&facts),
+            doing: Arc::clone(&doing),
+            sender: inbox.clone(),
+        };
+        let thread = thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || Owner::new(needs).serve(&messages))
+            .map_err(|error| {
+                Fault::new(
+                    FaultKind::Local,
+                    "starting the thread that owns the database connection",
+                    error.to_string(),
+                )
+            })?;
+        Ok(Arc::new(Self {
+            inbox,
+            dialer,
+            clock: options.clock,
+            facts,
+            doing,
+            lock,
+            connect_deadline: options.connect_deadline,
+            sample_deadline: options.sample_deadline,
+            answer_timeout: options.answer_timeout,
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Closes the connection and ends the thread. A thread that is stuck in a read is left to end by itself.
+    pub fn shutdown(&self) {
+        let _ = self.inbox.send(Message::Leave);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            for _ in 0..100 {
+                if thread.is_finished() {
+                    let _ = thread.join();
+                    return;
+                }
+                self.clock.sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// Puts a question and waits: `patience` until it is taken up or answered, and, once it was taken up, `longer`.
+    /// The error's flag says whether it had been taken up.
+    fn ask<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        longer: Duration,
+        hasty: bool,
+        repeats: u8,
+        work: impl FnMut(&mut Session) -> Result<T, StatementFault> + Send + 'static,
+    ) -> Result<T, (Unserved, bool)> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let ticket = Arc::new(Ticket::default());
+        let question = Question {
+            work: Box::new(work),
+            reply,
+            ticket: Arc::clone(&ticket),
+            due: self.clock.now().plus(patience),
+            hasty,
+            repeats,
+        };
+        if self.inbox.send(Message::Ask(Box::new(question))).is_err() {
+            return Err((Unserved::Ended, false));
+        }
+        let mut taken_up = false;
+        let mut received = answer.recv_timeout(patience + SLACK);
+        if matches!(received, Err(RecvTimeoutError::Timeout)) && !ticket.abandon() {
+            taken_up = true;
+            received = answer.recv_timeout(longer);
+        }
+        match received {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(why)) => {
+                let taken_up = !ticket.abandon();
+                Err((why, taken_up))
+            }
+            Err(RecvTimeoutError::Timeout) => Err((Unserved::NoAnswer(self.doing.words()), taken_up)),
+            Err(RecvTimeoutError::Disconnected) => Err((Unserved::Ended, !ticket.abandon())),
+        }
+    }
+
+    /// A read: repeated once when the connection broke under it.
+    fn read<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnMut(&mut Session) -> Result<T, StatementFault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.ask(self.connect_deadline, self.answer_timeout, false, 1, work)
+            .map_err(|(why, _)| self.fault(&why, &format!("{what} at {}", self.name())))
+    }
+
+    fn fault(&self, why: &Unserved, what: &str) -> Fault {
+        match why {
+            Unserved::Refused { code, attempts } | Unserved::NobodyLeaves { code, attempts } => Fault::new(
+                FaultKind::Full,
+                what,
+                format!(
+                    "the database is full and nobody leaves: {attempts} logins in {} s, every one refused \
+                     (error {code}: {})",
+                    self.connect_deadline.as_secs_f64(),
+                    full_words(*code)
+                ),
+            )
+            .hint("free slots from the platform's side: restart the dynos (`runbook run emergency` does, and connects as soon as a slot appears)"),
+            Unserved::Login(fault) => fault.fault(what),
+            Unserved::Statement(fault) => fault.fault(what),
+            Unserved::NoAnswer(waited) => Fault::new(
+                FaultKind::Network,
+                what,
+                format!("no answer in time: {waited}"),
+            )
+            .hint("is port 3306 reachable from here? A tunnel with RUNBOOK_DATABASE_URL helps; --no-database gates on the platform's metrics alone"),
+            Unserved::Ended => Fault::new(FaultKind::Interrupted, what, "the connection was closed at the end of the run"),
+        }
+    }
+
+    fn sight(&self) -> Sight {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        Sight {
+            transactions: facts.as_ref().is_some_and(|f| f.sees_transactions),
+            locks: facts.as_ref().is_some_and(|f| f.sees_locks),
+        }
+    }
+}
+
+/// What a refusal's code means, in words.
+const fn full_words(code: u16) -> &'static str {
+    match code {
+        1203 => "the limit of connections per user is reached",
+        1226 => "this account's own limit of connections is reached",
+        _ => "too many connections",
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl DatabaseReads for Database {
+    fn sample(&self) -> DatabaseReading {
+        let asked = self.ask(self.sample_deadline, Duration::ZERO, true, 1, |session| {
+            // A statement that was refused does not make the connection worse.
+            session.sample()
+        });
+        match asked {
+            Ok(sample) => DatabaseReading::Measured(sample),
+            Err((why, taken_up)) => match why {
+                Unserved::Refused { code, attempts } | Unserved::NobodyLeaves { code, attempts } => {
+                    DatabaseReading::Refused { code, attempts }
+                }
+                Unserved::Login(fault) => DatabaseReading::Failed(fault.reading()),
+                Unserved::Statement(fault) => DatabaseReading::Failed(fault.reading()),
+                Unserved::NoAnswer(waited) if taken_up || !self.doing.is_asking() => {
+                    DatabaseReading::Failed(DatabaseFault {
+                        kind: DatabaseFaultKind::Network,
+                        message: format!(
+                            "no answer within {} ms: {waited}",
+                            self.sample_deadline.as_millis()
+                        ),
+                    })
+                }
+                Unserved::NoAnswer(waited) => DatabaseReading::Unknown(waited.to_owned()),
+                Unserved::Ended => DatabaseReading::Unknown("the connection was closed".to_owned()),
+            },
+        }
+    }
+
+    fn facts(&self) -> Result<DatabaseFacts, Fault> {
+        self.read("asking the database what it is", |session| Ok(session.facts.clone()))
+    }
+
+    fn idle_sessions(&self, rule: &KillRule) -> Result<Vec<IdleSession>, Fault> {
+        let rule = rule.clone();
+        self.read("listing idle sessions", move |session| session.idle_sessions(&rule))
+    }
+
+    fn census(&self) -> Result<Census, Fault> {
+        self.read("asking who holds the connections", Session::census)
+    }
+
+    fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {
+        preview(victims, rule, &self.lock, self.sight())
+    }
+
+    fn logins(&self) -> u64 {
+        self.dialer.logins()
+    }
+
+    fn name(&self) -> String {
+        self.dialer.url().name()
+    }
+}
+
+impl DatabaseWrites for Database {
+    fn kill(&self, victims: &[Victim], rule: &KillRule) -> Result<Effect, ChangeError> {
+        let what = format!("killing {} idle sessions at {}", victims.len(), self.name());
+        if victims.is_empty() {
+            return Ok(effect(Killed {
+                killed: Vec::new(),
+                spared: Vec::new(),
+                one_by_one: false,
+                cut_short: None,
+            }));
+        }
+        let (planned, rule) = (victims.to_vec(), rule.clone());
+        let clock = Arc::clone(&self.clock);
+        let asked = self.ask(self.connect_deadline, KILL, false, 0, move |session| {
+            let until = clock.now().plus(KILL_ONE_BY_ONE);
+            session.kill(&planned, &rule, &|| clock.now() < until)
+        });
+        let settle_ms = u64::try_from(self.answer_timeout.as_millis()).unwrap_or(u64::MAX);
+        match asked {
+            Ok(Killed { killed, cut_short: Some(why), .. }) => Err(ChangeError {
+                certainty: if matches!(why, StatementFault::Lost(_)) {
+                    Certainty::InDoubt
+                } else if killed.is_empty() {
+                    Certainty::NothingChanged
+                } else {
+                    Certainty::Partial
+                },
+                fault: cut_short(&why, &what, &killed),
+                settle_ms,
+            }),
+            Ok(killed) => Ok(effect(killed)),
+            Err((why, taken_up)) => {
+                let fault = self.fault(&why, &what);
+                // Refused as a whole by the server, or never taken up: nothing was done.
+                let refused = matches!(
+                    why,
+                    Unserved::Statement(StatementFault::Refused { code, .. }) if code != 1317
+                );
+                if refused || !taken_up {
+                    Err(ChangeError::nothing_changed(fault))
+                } else {
+                    Err(ChangeError::in_doubt(
+                        fault.hint("some of the sessions may have been killed; they are counted anew before anything else is done"),
+                        settle_ms,
+                    ))
+                }
+            }
+        }
+    }
+}
+
+fn effect(done: Killed) -> Effect {
+    Effect::Killed { killed: done.killed, spared: done.spared, one_by_one: done.one_by_one }
+}
+
+fn cut_short(why: &StatementFault, what: &str, killed: &[u64]) -> Fault {
+    let mut fault = why.fault(what);
+    let ids: Vec<String> = killed.iter().map(u64::to_string).collect();
+    fault.why = format!("{} (killed before that: {}: {})", fault.why, killed.len(), ids.join(", "));
+    fault
+}

@@ -1,0 +1,346 @@
+//! The one thread that owns the one connection. Everybody else sends it questions.
+//!
+//! It makes the connection when the first question comes, holds it for the whole run, makes it anew when it was
+//! lost, and answers "refused" at once while the server is full. It must never answer a question after the asker has
+//! given up on it if the question changes something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use super::acquire::{Outcome, Pace, Seeker};
+use super::connect::{Dialer, Line};
+use super::fault::{LoginFault, StatementFault};
+use super::question::{Ask, Ran, Unserved};
+use super::session::Session;
+use crate::health::Moment;
+use crate::platform::clock::Clock;
+use crate::platform::facts::DatabaseFacts;
+
+/// An idle connection is touched this often: well within its own `wait_timeout` of 60 s, and often enough that no
+/// kill rule of another run takes it for idle.
+const TOUCH: Duration = Duration::from_secs(10);
+/// The search for a slot goes on this long after the last question.
+const LINGER: Duration = Duration::from_secs(5);
+/// A wrong password and its like are not tried again within this time: it might lock the account.
+const REMEMBER: Duration = Duration::from_secs(5);
+/// Longest sleep between two looks at the clock.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What reaches the owner.
+pub enum Message {
+    /// A question.
+    Ask(Box<dyn Ask>),
+    /// News from the search for a slot.
+    Login(Outcome<Line>),
+    /// The end.
+    Leave,
+}
+
+/// What the owner is doing, for those who wait.
+#[derive(Debug, Default)]
+pub struct Doing(AtomicU8);
+
+impl Doing {
+    const NOTHING: u8 = 0;
+    const ASKING: u8 = 1;
+    const OPENING: u8 = 2;
+
+    fn set(&self, what: u8) {
+        self.0.store(what, Ordering::Relaxed);
+    }
+
+    /// A statement is under way.
+    pub fn is_asking(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::ASKING
+    }
+
+    /// In words, for a person.
+    pub fn words(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            Self::ASKING => "the connection is busy with an earlier statement",
+            Self::OPENING => "the first answer of a new connection is awaited",
+            _ => "no login has been answered yet",
+        }
+    }
+}
+
+/// What the owner needs from the one who starts it.
+pub struct Needs {
+    /// Makes logins.
+    pub dialer: Arc<Dialer>,
+    /// How hard it tries while full.
+    pub pace: Pace,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The named lock whose holder is never killed.
+    pub lock: String,
+    /// Where the last known facts are left for previews.
+    pub facts: Arc<std::sync::Mutex<Option<DatabaseFacts>>>,
+    /// What it is doing.
+    pub doing: Arc<Doing>,
+    /// Leads back to its own inbox.
+    pub sender: Sender<Message>,
+}
+
+/// The owner's state.
+pub struct Owner {
+    needs: Needs,
+    session: Option<Session>,
+    seeker: Option<Seeker>,
+    waiting: Vec<Box<dyn Ask>>,
+    lasting: Option<(LoginFault, Moment)>,
+    connected_before: bool,
+    last_asked: Moment,
+    last_used: Moment,
+    /// The last refusal, for those who wait until their time is up.
+    refused: Option<(u16, u64)>,
+}
+
+impl Owner {
+    /// An owner without a connection.
+    pub fn new(needs: Needs) -> Self {
+        let now = needs.clock.now();
+        Self {
+            needs,
+            session: None,
+            seeker: None,
+            waiting: Vec::new(),
+            lasting: None,
+            connected_before: false,
+            last_asked: now,
+            last_used: now,
+            refused: None,
+        }
+    }
+
+    /// Serves until told to leave, or until nobody can ask any more.
+    pub fn serve(mut self, inbox: &Receiver<Message>) {
+        loop {
+            match inbox.recv_timeout(self.nap()) {
+                Ok(Message::Ask(ask)) => self.asked(ask),
+                Ok(Message::Login(outcome)) => self.login(outcome),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Leave) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.expire();
+            self.upkeep();
+        }
+        self.seeker = None;
+        for mut ask in self.waiting.drain(..) {
+            ask.fail(&Unserved::Ended);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.needs.clock.now()
+    }
+
+    /// How long nothing needs doing.
+    fn nap(&self) -> Duration {
+        let now = self.now();
+        let mut nap = IDLE;
+        for ask in &self.waiting {
+            nap = nap.min(ask.due().since(now));
+        }
+        if self.session.is_some() {
+            nap = nap.min(self.last_used.plus(TOUCH).since(now));
+        }
+        if self.seeker.is_some() {
+            nap = nap.min(self.last_asked.plus(LINGER).since(now));
+        }
+        // A millisecond more, since the clock's milliseconds are cut off, not rounded.
+        nap + Duration::from_millis(1)
+    }
+
+    fn asked(&mut self, mut ask: Box<dyn Ask>) {
+        let now = self.now();
+        self.last_asked = now;
+        if self.session.is_some() {
+            self.run(ask);
+            return;
+        }
+        if let Some((fault, at)) = &self.lasting {
+            if now.since(*at) < REMEMBER {
+                ask.fail(&Unserved::Login(fault.clone()));
+                return;
+            }
+            self.lasting = None;
+        }
+        if ask.is_hasty()
+            && self.seeker.is_some()
+            && let Some((code, attempts)) = self.needs.dialer.tally.take_refused()
+        {
+            self.note_refused(code, attempts);
+            ask.fail(&Unserved::Refused { code, attempts });
+            return;
+        }
+        self.waiting.push(ask);
+        self.seek();
+    }
+
+    /// Starts the search for a slot, unless it is on.
+    fn seek(&mut self) {
+        if self.seeker.is_some() || self.session.is_some() {
+            return;
+        }
+        self.refused = None;
+        let dialer = Arc::clone(&self.needs.dialer);
+        let sender = self.needs.sender.clone();
+        let started = Seeker::start(
+            self.needs.pace.clone(),
+            Arc::clone(&self.needs.clock),
+            move || dialer.dial(),
+            move |outcome| drop(sender.send(Message::Login(outcome))),
+        );
+        match started {
+            Ok(seeker) => self.seeker = Some(seeker),
+            Err(error) => self.fail_all(&Unserved::Login(LoginFault::Network(format!(
+                "no thread could be started for the login: {error}"
+            )))),
+        }
+    }
+
+    fn login(&mut self, outcome: Outcome<Line>) {
+        match outcome {
+            Outcome::Refused => self.answer_hasty(),
+            Outcome::Failed(fault) => {
+                self.seeker = None;
+                self.login_failed(fault);
+            }
+            Outcome::In(line) => {
+                self.seeker = None;
+                if self.session.is_none() {
+                    self.open(line);
+                }
+            }
+        }
+    }
+
+    fn login_failed(&mut self, fault: LoginFault) {
+        if fault.is_lasting() {
+            self.lasting = Some((fault.clone(), self.now()));
+        }
+        self.fail_all(&Unserved::Login(fault));
+    }
+
+    fn open(&mut self, line: Line) {
+        self.needs.doing.set(Doing::OPENING);
+        let opened = Session::open(
+            line,
+            Arc::clone(&self.needs.clock),
+            Arc::clone(&self.needs.dialer),
+            self.needs.lock.clone(),
+            self.connected_before,
+        );
+        self.needs.doing.set(Doing::NOTHING);
+        match opened {
+            Ok(session) => {
+                self.connected_before = true;
+                self.last_used = self.now();
+                self.leave_facts(&session);
+                self.session = Some(session);
+                for ask in std::mem::take(&mut self.waiting) {
+                    self.run(ask);
+                }
+            }
+            Err(fault) => self.login_failed(fault),
+        }
+    }
+
+    fn leave_facts(&self, session: &Session) {
+        let mut facts = self.needs.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *facts = Some(session.facts.clone());
+    }
+
+    /// Asks the connection, and drops it when it was lost.
+    fn run(&mut self, mut ask: Box<dyn Ask>) {
+        let Some(session) = &mut self.session else {
+            self.waiting.push(ask);
+            self.seek();
+            return;
+        };
+        if !ask.claim() {
+            return;
+        }
+        self.needs.doing.set(Doing::ASKING);
+        let ran = ask.run(session);
+        self.needs.doing.set(Doing::NOTHING);
+        let now = self.now();
+        self.last_used = now;
+        if let Ran::Lost(fault) = ran {
+            self.session = None;
+            if ask.may_repeat(now) {
+                self.waiting.push(ask);
+            } else {
+                ask.fail(&Unserved::Statement(fault));
+            }
+            // At once, not with the next question: the slot may be gone by then.
+            self.seek();
+        }
+    }
+
+    /// A refusal has come in: those in a hurry are answered by it.
+    fn answer_hasty(&mut self) {
+        if self.session.is_some() || !self.waiting.iter().any(|ask| ask.is_hasty()) {
+            return;
+        }
+        let Some((code, attempts)) = self.needs.dialer.tally.take_refused() else {
+            return;
+        };
+        self.note_refused(code, attempts);
+        for mut ask in self.waiting.extract_if(.., |ask| ask.is_hasty()) {
+            ask.fail(&Unserved::Refused { code, attempts });
+        }
+    }
+
+    fn note_refused(&mut self, code: u16, attempts: u64) {
+        let before = self.refused.map_or(0, |(_, before)| before);
+        self.refused = Some((code, before + attempts));
+    }
+
+    fn fail_all(&mut self, why: &Unserved) {
+        for mut ask in self.waiting.drain(..) {
+            ask.fail(why);
+        }
+    }
+
+    /// Those whose time is up are told why there was no answer.
+    fn expire(&mut self) {
+        let now = self.now();
+        if !self.waiting.iter().any(|ask| ask.due() <= now) {
+            return;
+        }
+        // Refusals stay in the tally for the next sample; here they are only looked at.
+        let (code, attempts) = match (self.refused, self.needs.dialer.tally.peek_refused()) {
+            (Some((_, before)), Some((code, since))) => (code, before + since),
+            (Some(known), None) | (None, Some(known)) => known,
+            (None, None) => (0, 0),
+        };
+        let why = if attempts > 0 {
+            Unserved::NobodyLeaves { code, attempts }
+        } else {
+            Unserved::NoAnswer(self.needs.doing.words())
+        };
+        for mut ask in self.waiting.extract_if(.., |ask| ask.due() <= now) {
+            ask.fail(&why);
+        }
+    }
+
+    /// Touches an idle connection; ends a search that nobody waits for.
+    fn upkeep(&mut self) {
+        let now = self.now();
+        if self.seeker.is_some() && self.waiting.is_empty() && now.since(self.last_asked) >= LINGER {
+            self.seeker = None;
+        }
+        if let Some(session) = &mut self.session
+            && now.since(self.last_used) >= TOUCH
+        {
+            self.last_used = now;
+            if let Err(StatementFault::Lost(_)) = session.touch() {
+                self.session = None;
+            }
+        }
+    }
+}

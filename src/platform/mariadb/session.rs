@@ -1,0 +1,246 @@
+//! An open connection and what may be asked of it. Owned by one thread.
+//!
+//! After [`StatementFault::Lost`] the owner must drop it: the next answer might belong to the last question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql::Row;
+use mysql::prelude::Queryable;
+
+use super::connect::{Dialer, Line};
+use super::fault::{LoginFault, StatementFault};
+use super::row::Cells;
+use super::sql;
+use super::text::escape_short;
+use crate::health::{DatabaseSample, Moment, TransactionReading};
+use crate::platform::clock::Clock;
+use crate::platform::facts::DatabaseFacts;
+
+/// The sample of the opening block serves as the answer to a question asked within this time.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// An open connection, opened up: settings made, capabilities known.
+pub struct Session {
+    conn: mysql::Conn,
+    clock: Arc<dyn Clock>,
+    dialer: Arc<Dialer>,
+    /// What the server is and what our account may see.
+    pub facts: DatabaseFacts,
+    /// Server-side blocks are accepted (else: plain statements).
+    pub blocks: bool,
+    /// The named lock whose holder is never killed.
+    pub lock: String,
+    first: Option<(Moment, DatabaseSample)>,
+    reconnected: bool,
+}
+
+impl Session {
+    /// Asks everything a fresh connection is asked, in one round trip where the server permits blocks.
+    /// `reconnected` marks the first sample of a connection that replaces a lost one.
+    pub fn open(
+        line: Line,
+        clock: Arc<dyn Clock>,
+        dialer: Arc<Dialer>,
+        lock: String,
+        reconnected: bool,
+    ) -> Result<Self, LoginFault> {
+        let Line { mut conn, protection } = line;
+        let begun = clock.now();
+        let (facts, first, blocks) = match open_by_block(&mut conn) {
+            Ok((facts, mut sample)) => {
+                let now = clock.now();
+                sample.took_ms = millis(now.since(begun));
+                (facts, Some((now, sample)), true)
+            }
+            Err(fault) if fault.is_form() => (open_plainly(&mut conn)?, None, false),
+            Err(fault) => return Err(as_login(fault)),
+        };
+        Ok(Self {
+            conn,
+            clock,
+            dialer,
+            facts: DatabaseFacts { protection: protection.to_owned(), ..facts },
+            blocks,
+            lock,
+            first,
+            reconnected,
+        })
+    }
+
+    /// One sample, in one round trip.
+    pub fn sample(&mut self) -> Result<DatabaseSample, StatementFault> {
+        let now = self.clock.now();
+        let mut sample = match self.first.take() {
+            Some((at, sample)) if now.since(at) <= FRESH => sample,
+            _ => {
+                let row = self.row(&format!("{}{}", sql::CAP, sql::sample(self.facts.sees_transactions)))?;
+                let mut sample = read_sample(&Cells(row), self.facts.sees_transactions)?;
+                sample.took_ms = millis(self.clock.now().since(now));
+                sample
+            }
+        };
+        sample.own_refused = self.dialer.tally.take_aborted();
+        sample.reconnected = std::mem::take(&mut self.reconnected);
+        self.facts.server_limit = sample.server_limit;
+        self.facts.account_limit = sample.account_limit;
+        Ok(sample)
+    }
+
+    /// Keeps the session from ending by its own `wait_timeout`.
+    pub fn touch(&mut self) -> Result<(), StatementFault> {
+        self.conn.ping().map_err(|error| StatementFault::from_driver(&error))
+    }
+
+    /// The one row of a statement.
+    pub fn row(&mut self, statement: &str) -> Result<Row, StatementFault> {
+        self.rows(statement)?.into_iter().next().ok_or_else(|| StatementFault::Odd("no row".to_owned()))
+    }
+
+    /// The rows of a statement's last result set.
+    pub fn rows(&mut self, statement: &str) -> Result<Vec<Row>, StatementFault> {
+        Ok(result_sets(&mut self.conn, statement)?.pop().unwrap_or_default())
+    }
+}
+
+/// Every result set of a statement, in order, the empty ones left out.
+fn result_sets(conn: &mut mysql::Conn, statement: &str) -> Result<Vec<Vec<Row>>, StatementFault> {
+    let lost = |error: mysql::Error| StatementFault::from_driver(&error);
+    let mut answer = conn.query_iter(statement).map_err(lost)?;
+    let mut sets = Vec::new();
+    while let Some(set) = answer.iter() {
+        if set.columns().as_ref().is_empty() {
+            continue;
+        }
+        sets.push(set.collect::<Result<Vec<Row>, _>>().map_err(lost)?);
+    }
+    Ok(sets)
+}
+
+fn open_by_block(conn: &mut mysql::Conn) -> Result<(DatabaseFacts, DatabaseSample), StatementFault> {
+    let mut sets = result_sets(conn, &sql::opening())?.into_iter();
+    let mut next = || {
+        sets.next()
+            .and_then(|rows| rows.into_iter().next())
+            .map(Cells)
+            .ok_or_else(|| StatementFault::Odd("the opening block answered too little".to_owned()))
+    };
+    let facts_row = next()?;
+    let sees_transactions = facts_row.count("trx_ok")? == 1;
+    let sees_locks = facts_row.count("mdl_ok")? == 1;
+    let facts = read_facts(&facts_row, sees_transactions, sees_locks)?;
+    let sample = read_sample(&next()?, sees_transactions)?;
+    Ok((facts, sample))
+}
+
+/// The same as the block, statement by statement; also finds out whether the server is MariaDB at all.
+fn open_plainly(conn: &mut mysql::Conn) -> Result<DatabaseFacts, LoginFault> {
+    let version =
+        result_sets(conn, "SELECT VERSION() version, @@version_comment comment").map_err(as_login)?;
+    let row = version.into_iter().flatten().next().map(Cells);
+    let (version, comment) = match &row {
+        Some(row) => (row.words("version").map_err(as_login)?, row.words("comment").map_err(as_login)?),
+        None => (String::new(), String::new()),
+    };
+    if !format!("{version} {comment}").to_ascii_lowercase().contains("mariadb") {
+        let named = escape_short(&format!("{comment} {version}"), 80);
+        return Err(LoginFault::Unsupported(format!("the server is not MariaDB but {}", named.trim())));
+    }
+    for setting in sql::SETTINGS {
+        optional(conn, setting)?;
+    }
+    let sees_transactions = optional(conn, sql::SEES_TRANSACTIONS)?;
+    let sees_locks = optional(conn, sql::SEES_LOCKS)?;
+    let facts = result_sets(conn, sql::FACTS).map_err(as_login)?;
+    let row = facts
+        .into_iter()
+        .flatten()
+        .next()
+        .ok_or_else(|| LoginFault::Unsupported("the server answered no row to what it is".to_owned()))?;
+    read_facts(&Cells(row), sees_transactions, sees_locks).map_err(as_login)
+}
+
+/// Whether the server accepted a statement that it may refuse.
+fn optional(conn: &mut mysql::Conn, statement: &str) -> Result<bool, LoginFault> {
+    match result_sets(conn, statement) {
+        Ok(_) => Ok(true),
+        Err(fault @ StatementFault::Lost(_)) => Err(as_login(fault)),
+        Err(_) => Ok(false),
+    }
+}
+
+fn as_login(fault: StatementFault) -> LoginFault {
+    match fault {
+        StatementFault::Lost(message) => LoginFault::Network(message),
+        StatementFault::Refused { code, message } => match LoginFault::from_code(code, &message) {
+            LoginFault::Unsupported(_) => LoginFault::Unsupported(format!(
+                "the first statement was answered by error {code}: {message}"
+            )),
+            known => known,
+        },
+        StatementFault::Odd(message) => {
+            LoginFault::Unsupported(format!("the first answer was not understood: {message}"))
+        }
+    }
+}
+
+fn read_facts(
+    row: &Cells,
+    sees_transactions: bool,
+    sees_locks: bool,
+) -> Result<DatabaseFacts, StatementFault> {
+    Ok(DatabaseFacts {
+        version: escape_short(&row.words("version")?, 80),
+        account: escape_short(&row.words("account")?, 160),
+        connection_id: row.count("connection_id")?,
+        server_limit: row.count("server_limit")?,
+        account_limit: row.count("account_limit")?,
+        sees_transactions,
+        sees_locks,
+        wait_timeout: row.count("wait_timeout")?,
+        idle_transaction_timeout: row.count("idle_transaction_timeout")?,
+        protection: String::new(),
+    })
+}
+
+fn read_sample(row: &Cells, transactions: bool) -> Result<DatabaseSample, StatementFault> {
+    // `Threads_running` counts the sampler itself, and the event scheduler where there is one.
+    let aside = 1 + row.count("scheduler")?;
+    Ok(DatabaseSample {
+        connected: row.count("connected")?,
+        running: row.count("running")?.saturating_sub(aside),
+        server_limit: row.count("server_limit")?,
+        account_limit: row.count("account_limit")?,
+        own: row.count("own")?,
+        visible: row.count("visible")?,
+        sleeping: row.count("sleeping")?,
+        sleeping_at_least: [row.count("sl1")?, row.count("sl10")?, row.count("sl60")?, row.count("sl300")?],
+        oldest_sleep_ms: row.number("oldest_sleep_ms")?,
+        longest_query_ms: row.number("longest_query_ms")?,
+        lock_waiters: row.count("mdl_waiters")?,
+        dying: row.count("dying")?,
+        connections_total: row.count("connections_total")?,
+        aborted_connects: row.count("aborted_connects")?,
+        denied: row.count("denied")?,
+        aborted_clients: row.count("aborted_clients")?,
+        refused_early: row.count("refused_early")?,
+        uptime: row.count("uptime")?,
+        own_refused: 0,
+        reconnected: false,
+        took_ms: 0.0,
+        transactions: if transactions {
+            Some(TransactionReading {
+                open: row.count("trx")?,
+                row_waits: row.count("row_waits")?,
+                idle: row.count("idle_in_trx")?,
+                oldest_s: row.count("oldest_trx")?,
+            })
+        } else {
+            None
+        },
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,103 @@
+//! The statements that measure. Each is one round trip and needs no privilege, except where it says so.
+
+/// Seconds after which the server ends a reading statement.
+pub const CAP: &str = "SET STATEMENT max_statement_time=0.5 FOR ";
+
+/// Users that are never touched, besides those a rule names: the server's own, backups', and those of providers.
+pub const SYSTEM_USERS: [&str; 12] = [
+    "system user",
+    "event_scheduler",
+    "unauthenticated user",
+    "mariadb.sys",
+    "mysql.sys",
+    "mysql.session",
+    "mysql.infoschema",
+    "rdsadmin",
+    "rdsrepladmin",
+    "mariabackup",
+    "mariadb-backup",
+    "debian-sys-maint",
+];
+
+/// The login name of our own account.
+pub const OWN_USER: &str = "SUBSTRING_INDEX(CURRENT_USER(),'@',1)";
+
+/// Settings of our session: it may not outlive us by more than a minute, waits for no lock, and reads in no
+/// surprising dialect. No cap for all statements: a kill that is cut loses the list of what it did.
+pub const SETTINGS: [&str; 4] = [
+    "SET SESSION wait_timeout=60",
+    "SET SESSION sql_mode=''",
+    "SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1",
+    "SET SESSION max_statement_time=0",
+];
+
+/// What the server is.
+pub const FACTS: &str = "SELECT CURRENT_USER() account, CONNECTION_ID() connection_id, VERSION() version, \
+     @@version_comment comment, @@max_connections server_limit, @@session.max_user_connections account_limit, \
+     @@global.wait_timeout wait_timeout, @@global.idle_transaction_timeout idle_transaction_timeout";
+
+/// Fails with 1227 where transactions are invisible.
+pub const SEES_TRANSACTIONS: &str = "SELECT COUNT(*) FROM information_schema.innodb_trx";
+
+/// Fails with 1109 where the metadata-lock plugin is missing.
+pub const SEES_LOCKS: &str = "SELECT COUNT(*) FROM information_schema.metadata_lock_info";
+
+/// The sample; with `transactions` (needs PROCESS) also what InnoDB has open.
+pub fn sample(transactions: bool) -> String {
+    let (columns, table) = if transactions {
+        (
+            ", t.*",
+            ",\n(SELECT COUNT(*) trx, SUM(i.trx_state='LOCK WAIT') row_waits, SUM(q.command='Sleep') idle_in_trx, \
+             MAX(TIMESTAMPDIFF(SECOND,i.trx_started,NOW())) oldest_trx \
+             FROM information_schema.innodb_trx i LEFT JOIN information_schema.processlist q ON q.id=i.trx_mysql_thread_id) t",
+        )
+    } else {
+        ("", "")
+    };
+    format!(
+        "SELECT g.*, p.*{columns}, @@max_connections server_limit, @@session.max_user_connections account_limit, \
+@@global.event_scheduler='ON' scheduler FROM
+(SELECT MAX(IF(variable_name='THREADS_CONNECTED',variable_value,0))+0 connected, \
+MAX(IF(variable_name='THREADS_RUNNING',variable_value,0))+0 running, \
+MAX(IF(variable_name='CONNECTIONS',variable_value,0))+0 connections_total, \
+MAX(IF(variable_name='ABORTED_CONNECTS',variable_value,0))+0 aborted_connects, \
+MAX(IF(variable_name='ACCESS_DENIED_ERRORS',variable_value,0))+0 denied, \
+MAX(IF(variable_name='ABORTED_CLIENTS',variable_value,0))+0 aborted_clients, \
+MAX(IF(variable_name='CONNECTION_ERRORS_MAX_CONNECTIONS',variable_value,0))+0 refused_early, \
+MAX(IF(variable_name='UPTIME',variable_value,0))+0 uptime \
+FROM information_schema.global_status WHERE variable_name IN ('THREADS_CONNECTED','THREADS_RUNNING','CONNECTIONS',\
+'ABORTED_CONNECTS','ACCESS_DENIED_ERRORS','ABORTED_CLIENTS','CONNECTION_ERRORS_MAX_CONNECTIONS','UPTIME')) g,
+(SELECT COUNT(*) visible, SUM(user={OWN_USER}) own, SUM(command='Sleep') sleeping, \
+SUM(command='Sleep' AND time_ms>=1000) sl1, SUM(command='Sleep' AND time_ms>=10000) sl10, \
+SUM(command='Sleep' AND time_ms>=60000) sl60, SUM(command='Sleep' AND time_ms>=300000) sl300, \
+MAX(IF(command='Sleep',time_ms,0)) oldest_sleep_ms, \
+MAX(IF(command IN('Query','Execute') AND id<>CONNECTION_ID(),time_ms,0)) longest_query_ms, \
+SUM(state LIKE 'Waiting for%lock%') mdl_waiters, SUM(command='Killed') dying \
+FROM information_schema.processlist WHERE command NOT IN ('Daemon','Binlog Dump','Slave_IO','Slave_SQL')) p{table}"
+    )
+}
+
+/// Everything that a fresh connection asks, in one round trip: settings, what it may see, what the server is, and a
+/// sample. Answers with the facts (and two flags), then the sample.
+pub fn opening() -> String {
+    let settings: String = SETTINGS
+        .iter()
+        .map(|set| format!(" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; {set}; END;\n"))
+        .collect();
+    let facts = FACTS;
+    let with = sample(true);
+    let without = sample(false);
+    let (trx, mdl) = (
+        SEES_TRANSACTIONS.replacen(" FROM", " INTO d FROM", 1),
+        SEES_LOCKS.replacen(" FROM", " INTO d FROM", 1),
+    );
+    format!(
+        "BEGIN NOT ATOMIC
+ DECLARE trx_ok, mdl_ok INT DEFAULT 1; DECLARE d INT;
+{settings} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
+ BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET mdl_ok=0; {mdl}; END;
+ {facts}, trx_ok, mdl_ok;
+ IF trx_ok THEN {CAP}{with}; ELSE {CAP}{without}; END IF;
+END"
+    )
+}

@@ -1,0 +1,210 @@
+//! Opens the door: from credentials to read authority and write authority at rest.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::clock::Clock;
+use super::door::{Observer, Sealed, Writers};
+use super::error::{Fault, FaultKind};
+use super::git::{Tree, TreeOptions};
+use super::heroku::{Heroku, HerokuOptions};
+use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
+use super::process::Commands;
+use super::reads::{DatabaseReads, HerokuReads};
+use super::secret::{Redactor, Secret};
+use super::writes::DatabaseWrites;
+
+/// What the world is opened with. Read from flags and environment by the command line, and by nobody else.
+pub struct Credentials {
+    /// Base URL of the API.
+    pub api_url: String,
+    /// Base URL of Heroku's git.
+    pub git_url: String,
+    /// The token.
+    pub token: Secret,
+    /// The app's name.
+    pub app: String,
+    /// The wiki's working tree, or a folder inside it.
+    pub folder: PathBuf,
+    /// How the database is reached; `None` = not at all (`--no-database`).
+    pub database: Option<DatabaseCredentials>,
+    /// Where pages are probed; `None` = the app's own URL, if it answers.
+    pub pages: Option<String>,
+    /// Variables that children must not get.
+    pub secret_variables: Vec<OsString>,
+    /// Takes secrets out of texts.
+    pub redactor: Redactor,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Told about retries and Heroku's warnings.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How the database is reached.
+pub struct DatabaseCredentials {
+    /// The config var that holds its URL.
+    pub variable: String,
+    /// Another way to the same database (a tunnel).
+    pub url: Option<Secret>,
+    /// What is asked of TLS.
+    pub tls: TlsMode,
+    /// CA certificates in PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// The opened world.
+pub struct Opened {
+    /// Read authority.
+    pub observer: Observer,
+    /// Write authority at rest.
+    pub sealed: Sealed,
+    /// Where pages are probed; `None` = they are not.
+    pub pages: Option<String>,
+    /// The token's account.
+    pub account: String,
+    /// The database by name, without password.
+    pub database: Option<String>,
+    /// What the person should know before the plan.
+    pub notes: Vec<String>,
+    held: Option<Arc<Database>>,
+}
+
+impl Opened {
+    /// Closes the database connection.
+    pub fn close(&self) {
+        if let Some(database) = &self.held {
+            database.shutdown();
+        }
+    }
+}
+
+/// Installs the one TLS provider; harmless when done twice.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Opens the world: checks the token, reads the database's URL once, and finds where pages are served.
+///
+/// # Errors
+/// Wrong credentials, an unknown app, a database that is not the app's, a server that is not MariaDB.
+pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
+    let options = |pages: Option<String>, token: Secret| HerokuOptions {
+        api_url: credentials.api_url.clone(),
+        token,
+        app: credentials.app.clone(),
+        pages_url: pages,
+        database_var: credentials
+            .database
+            .as_ref()
+            .map_or_else(|| "JAWSDB_MARIA_URL".to_owned(), |database| database.variable.clone()),
+        clock: Arc::clone(&credentials.clock),
+        redactor: credentials.redactor.clone(),
+        notice: Arc::clone(&credentials.notice),
+    };
+    let first = Heroku::new(options(None, credentials.token.clone()))?;
+    let account = first.account()?;
+    let app = first.app()?;
+    let mut notes = Vec::new();
+    let pages = match &credentials.pages {
+        Some(url) => Some(url.clone()),
+        None => app.web_url.clone().filter(|url| url.starts_with("http")),
+    };
+    let heroku = Heroku::new(options(pages.clone(), credentials.token.clone()))?;
+    let pages = match pages {
+        // A site that answers anything at all, errors included, can be measured.
+        Some(url) if credentials.pages.is_some() || answers(&heroku) => Some(url),
+        Some(url) => {
+            notes.push(format!("pages: not measured ({url} does not answer at all)"));
+            None
+        }
+        None => {
+            notes.push("pages: not measured (the app has no URL)".to_owned());
+            None
+        }
+    };
+    if app.maintenance {
+        notes.push("maintenance mode is on: pages answer 503 until it is switched off".to_owned());
+    }
+    let database = match &credentials.database {
+        None => {
+            notes.push("database: not used (--no-database); dynos, pages and logs alone gate".to_owned());
+            None
+        }
+        Some(wanted) => Some(open_database(&credentials, wanted, &first, &mut notes)?),
+    };
+    let folder = credentials.folder.clone();
+    let git = Arc::new(Tree::new(TreeOptions {
+        folder: folder.clone(),
+        remote_url: format!("{}/{}.git", credentials.git_url.trim_end_matches('/'), credentials.app),
+        token: credentials.token.clone(),
+        secret_variables: credentials.secret_variables.clone(),
+        redactor: credentials.redactor.clone(),
+    }));
+    let commands =
+        Arc::new(Commands::new(&folder, credentials.secret_variables.clone(), credentials.redactor.clone()));
+    let reads = database.clone().map(|database| database as Arc<dyn DatabaseReads>);
+    let writes = database.clone().map(|database| database as Arc<dyn DatabaseWrites>);
+    let name = database.as_ref().map(|database| DatabaseReads::name(&**database));
+    let observer = Observer::new(heroku.clone(), reads, git.clone(), Arc::clone(&credentials.clock));
+    let sealed = Sealed { writers: Writers { heroku, database: writes, git, commands } };
+    Ok(Opened { observer, sealed, pages, account, database: name, notes, held: database })
+}
+
+/// Whether the site answers at all.
+fn answers(heroku: &Heroku) -> bool {
+    heroku.probe_page("/").measured().is_some_and(|reading| !reading.ok_ms.is_empty())
+        || heroku.page_answers("/")
+}
+
+fn open_database(
+    credentials: &Credentials,
+    wanted: &DatabaseCredentials,
+    heroku: &Heroku,
+    notes: &mut Vec<String>,
+) -> Result<Arc<Database>, Fault> {
+    let what = "opening the database";
+    let parse = |url: &Secret, from: &str| {
+        DatabaseUrl::parse(url.expose_secret()).map_err(|error| {
+            Fault::new(FaultKind::Missing, what, credentials.redactor.clean(&format!("{from}: {error}")))
+                .hint("it looks like mysql://USER:PASSWORD@HOST:3306/DATABASE")
+        })
+    };
+    let theirs = heroku.database_url();
+    let url = match (&wanted.url, theirs) {
+        (None, theirs) => parse(&theirs?, &wanted.variable)?,
+        (Some(ours), Ok(theirs)) => {
+            credentials.redactor.learn(ours);
+            let (ours, theirs) = (parse(ours, "RUNBOOK_DATABASE_URL")?, parse(&theirs, &wanted.variable)?);
+            if !same_target(&ours, &theirs) {
+                let why = format!("{} is not the app's database, {}", ours.name(), theirs.name());
+                return Err(Fault::new(FaultKind::Refused, what, why)
+                    .hint("user and database must be the app's; host and port may differ (a tunnel)")
+                    .hint("unset RUNBOOK_DATABASE_URL to use the app's own"));
+            }
+            ours
+        }
+        (Some(_), Err(fault)) => return Err(fault),
+    };
+    credentials.redactor.learn(&Secret::from(url.password().to_owned()));
+    let mut options = DatabaseOptions::new(url, credentials.app.clone(), Arc::clone(&credentials.clock));
+    options.tls = wanted.tls;
+    options.ca.clone_from(&wanted.ca);
+    options.connect_deadline = Duration::from_secs(5);
+    let database = Database::start(options)?;
+    match database.facts() {
+        Ok(facts) => notes.push(format!("database: {}, {}", facts.version, facts.protection)),
+        // Full is what this tool is for: it goes on, and keeps trying.
+        Err(fault) if fault.kind == FaultKind::Full => {
+            notes.push("database: every login is refused now; it is tried again all the time".to_owned());
+        }
+        Err(fault) => {
+            database.shutdown();
+            return Err(fault.hint("`--no-database` runs on the platform's metrics alone"));
+        }
+    }
+    Ok(database)
+}

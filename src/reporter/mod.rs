@@ -1,0 +1,43 @@
+//! Reporters listen to a run and show it: a live terminal, plain lines, or a stream of JSON.
+//!
+//! They never decide anything, never see the platform's doors, and never show a control character raw.
+
+mod console;
+mod jsonl;
+mod plain;
+mod plan_view;
+mod prompt;
+mod spark;
+mod summary;
+mod table;
+mod words;
+
+pub use console::Console;
+pub use jsonl::{JsonLines, last_line_without_run};
+pub use plain::Plain;
+pub use plan_view::{PlanView, plan_view};
+pub use prompt::{Terminal, Unattended};
+pub use summary::Summary;
+pub use table::Table;
+pub use words::{failure_lines, step_line};
+
+use crate::engine::driver::{Listener, Stamp};
+use crate::engine::{Event, Live, Measurements};
+
+/// Several listeners as one.
+#[derive(Default)]
+pub struct Listeners(pub Vec<Box<dyn Listener>>);
+
+impl Listener for Listeners {
+    fn event(&mut self, stamp: &Stamp, event: &Event) {
+        for listener in &mut self.0 {
+            listener.event(stamp, event);
+        }
+    }
+
+    fn live(&mut self, live: &Live, metrics: &Measurements) {
+        for listener in &mut self.0 {
+            listener.live(live, metrics);
+        }
+    }
+}

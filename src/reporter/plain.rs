@@ -1,0 +1,145 @@
+//! Plain lines, for pipes, logs and CI: one line per thing that matters, and never a flood.
+
+use std::io::Write;
+
+use super::words::{clauses, connections, failure_lines, fault_lines, gate, metric, step_line};
+use crate::engine::driver::{Listener, Stamp};
+use crate::engine::{Event, StepStatus};
+use crate::health::Metric;
+
+/// Usage must move this much for a sample to be shown.
+const MOVED: f64 = 0.05;
+/// Or this long must have passed, in seconds.
+const EVERY: f64 = 10.0;
+
+/// Writes lines.
+pub struct Plain<W> {
+    out: W,
+    began: Option<jiff::Timestamp>,
+    shown: Option<(jiff::Timestamp, Option<f64>)>,
+}
+
+impl<W: Write> Plain<W> {
+    /// Lines go to `out`.
+    pub const fn new(out: W) -> Self {
+        Self { out, began: None, shown: None }
+    }
+
+    fn say(&mut self, stamp: &Stamp, text: &str) {
+        let began = *self.began.get_or_insert(stamp.at);
+        let elapsed = stamp.at.duration_since(began).as_secs_f64();
+        for line in text.lines() {
+            // A closed pipe is no reason to stop a run.
+            let _ = writeln!(self.out, "{elapsed:>7.1}s  {line}");
+        }
+        let _ = self.out.flush();
+    }
+
+    /// Whether a sample is worth a line.
+    fn worth(&mut self, stamp: &Stamp, usage: Option<f64>) -> bool {
+        let worth = match &self.shown {
+            None => true,
+            Some((at, last)) => {
+                stamp.at.duration_since(*at).as_secs_f64() >= EVERY
+                    || match (last, usage) {
+                        (Some(last), Some(usage)) => (last - usage).abs() >= MOVED,
+                        (None, None) => false,
+                        _ => true,
+                    }
+            }
+        };
+        if worth {
+            self.shown = Some((stamp.at, usage));
+        }
+        worth
+    }
+}
+
+impl<W: Write> Listener for Plain<W> {
+    fn event(&mut self, stamp: &Stamp, event: &Event) {
+        match event {
+            Event::RunStarted { run, record, .. } => {
+                self.say(stamp, &format!("run {run}: {} on {}", record.runbook, record.target.app));
+            }
+            Event::StepStarted { step, name, ladder, before } => {
+                let rung = if ladder.is_some() { "rung" } else { "step" };
+                let title = if name == step { String::new() } else { format!(" — {name}") };
+                self.say(stamp, &format!("▶ {rung} {step}{title} [connections {}]", connections(before)));
+            }
+            Event::Intended { request, .. } => self.say(stamp, &format!("  → {request}")),
+            Event::ChangeFailed { error, .. } => {
+                let mut text = format!("  ! {error}");
+                for line in fault_lines(&error.fault) {
+                    text.push_str(&format!("\n  {line}"));
+                }
+                self.say(stamp, &text);
+            }
+            Event::Settled { finding, why, .. } => {
+                let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                self.say(stamp, &format!("  read back: {}{why}", finding.replace('_', " ")));
+            }
+            Event::Retrying { attempt, delay_ms, why, .. } => {
+                self.say(stamp, &format!("  retry {attempt} in {:.1}s: {why}", *delay_ms as f64 / 1000.0));
+            }
+            Event::Awaiting { awaited, .. } => self.say(stamp, &format!("  … {awaited}")),
+            Event::Verdict { gate: kind, open, evaluation, waited_ms, why, .. } => {
+                let word = if *open { "holds" } else { "does not hold" };
+                let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+                self.say(
+                    stamp,
+                    &format!(
+                        "  {} {word} after {}{why}: {}",
+                        gate(*kind),
+                        super::words::took(*waited_ms),
+                        clauses(evaluation).join("; ")
+                    ),
+                );
+            }
+            Event::Asked { question, answer, by, .. } => {
+                self.say(
+                    stamp,
+                    &format!("  asked: {question} {} ({by})", if *answer { "yes" } else { "no" }),
+                );
+            }
+            Event::Output { line, .. } => self.say(stamp, &format!("  | {line}")),
+            Event::Sample { metrics, usage, .. } => {
+                if self.worth(stamp, *usage) {
+                    let live = metric(metrics, Metric::Live);
+                    let refused = metric(metrics, Metric::Refused);
+                    self.say(
+                        stamp,
+                        &format!("  · connections {}, refused {refused}, live {live}", connections(metrics)),
+                    );
+                }
+            }
+            Event::StepFinished { step, status, done, before, after, took_ms } => {
+                let summary = done.as_ref().map(|done| done.summary.as_str());
+                let mut text = step_line(step, status, summary, *took_ms);
+                if !matches!(status, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
+                    text.push_str(&format!(
+                        " [connections {} → {}]",
+                        connections(before),
+                        connections(after)
+                    ));
+                }
+                for note in done.iter().flat_map(|done| &done.notes) {
+                    text.push_str(&format!("\n  {note}"));
+                }
+                if let StepStatus::Failed { failure, .. } = status {
+                    for line in failure_lines(failure) {
+                        text.push_str(&format!("\n{line}"));
+                    }
+                }
+                self.say(stamp, &text);
+            }
+            Event::Interrupted { signal } => {
+                self.say(
+                    stamp,
+                    &format!("{signal}: stopping after the change in hand; again to leave at once"),
+                );
+            }
+            Event::Notice { text } => self.say(stamp, text),
+            Event::Plan { .. } | Event::Done { .. } | Event::RunFinished { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The plan as a person reads it before saying yes; a dry run prints the same.
+
+use super::words::{clauses, connections, wrap};
+use crate::action::Preview;
+use crate::engine::Measurements;
+use crate::expr::Evaluation;
+use crate::health::show_seconds;
+use crate::plan::{AfterGate, Body, Gate, OnFailure, Plan, Step};
+
+/// Lines of detail shown of one step.
+const DETAILS: usize = 24;
+
+/// What is shown beside the plan itself.
+pub struct PlanView<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Previews by step id.
+    pub previews: &'a [(String, Preview)],
+    /// How each step's conditions read now, by step id: (label, evaluation).
+    pub readings: &'a [(String, String, Evaluation)],
+    /// Measured now.
+    pub now: &'a Measurements,
+    /// Things to know about the target.
+    pub notes: &'a [String],
+    /// A dry run: steps say `would run`.
+    pub dry: bool,
+    /// Width of the screen.
+    pub width: usize,
+}
+
+/// Draws it.
+pub fn plan_view(view: &PlanView<'_>) -> String {
+    let plan = view.plan;
+    let target = &plan.record.target;
+    let mut out = String::new();
+    let mut line = |indent: usize, text: &str| {
+        out.push_str(&" ".repeat(indent));
+        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), indent + 2));
+        out.push('\n');
+    };
+    line(0, &format!("{}: {}", plan.record.runbook, plan.summary));
+    line(2, &format!("app       {}", target.app));
+    line(2, &format!("database  {}", target.database.as_deref().unwrap_or("not used (--no-database)")));
+    line(2, &format!("pages     {}", target.pages.as_deref().unwrap_or("not measured")));
+    line(2, &format!("git       {}", target.git_remote));
+    line(
+        2,
+        &format!(
+            "plan      {} (runbook from {})",
+            &plan.id.get(..12).unwrap_or(&plan.id),
+            plan.record.source
+        ),
+    );
+    let set: Vec<String> = plan
+        .record
+        .inputs
+        .iter()
+        .map(|(name, bound)| {
+            let origin = if bound.origin == "default" { "" } else { " (--set)" };
+            format!("{name}={}{origin}", bound.value)
+        })
+        .collect();
+    if !set.is_empty() {
+        line(2, &format!("inputs    {}", set.join(", ")));
+    }
+    line(2, &format!("healthy   {}", plan.healthy));
+    line(2, &format!("now       connections {}", connections(view.now)));
+    if let Some(deadline) = plan.deadline {
+        line(2, &format!("deadline  {}", show_seconds(deadline.as_secs_f64())));
+    }
+    for note in view.notes {
+        line(2, &format!("note      {note}"));
+    }
+    out.push('\n');
+    for (index, step) in plan.steps.iter().enumerate() {
+        step_view(&mut out, view, step, &format!("{}.", index + 1), 0);
+    }
+    out
+}
+
+fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, indent: usize) {
+    let mut line = |indent: usize, text: &str| {
+        out.push_str(&" ".repeat(indent));
+        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), 2));
+        out.push('\n');
+    };
+    let inner = indent + 4;
+    if let Some(why) = &step.left_out {
+        line(indent, &format!("{number} {} — left out ({why})", step.id));
+        return;
+    }
+    let preview = view.previews.iter().find(|(id, _)| *id == step.id).map(|(_, preview)| preview);
+    let what = preview.map_or(step.name.as_str(), |preview| preview.summary.as_str());
+    let mode = match (view.dry, preview.is_some_and(|preview| preview.nothing_to_do)) {
+        (_, true) => " (nothing to do now)",
+        (true, _) => " (would run)",
+        _ => "",
+    };
+    line(indent, &format!("{number} {}{mode}: {what}", step.id));
+    if step.name != step.id && preview.is_some() {
+        line(inner, &step.name);
+    }
+    if step.always {
+        line(inner, "always: runs at the end whatever happened");
+    }
+    if let Some(when) = &step.when {
+        line(inner, &format!("when {when}{}", reading(view, &step.id, "when")));
+    }
+    if let Some(gate) = &step.before {
+        line(inner, &format!("before: {}{}", gate_words(gate), reading(view, &step.id, "before")));
+    }
+    if let Some(preview) = preview {
+        for request in &preview.requests {
+            for (index, part) in request.lines().enumerate() {
+                line(inner, &format!("{}{part}", if index == 0 { "→ " } else { "  " }));
+            }
+        }
+        for detail in preview.details.iter().take(DETAILS) {
+            line(inner, detail);
+        }
+        if preview.details.len() > DETAILS {
+            line(inner, &format!("… and {} lines more", preview.details.len() - DETAILS));
+        }
+        if let Some(forecast) = &preview.forecast {
+            let number =
+                |value: Option<u64>| value.map_or("not known before".to_owned(), |value| value.to_string());
+            let mut text = format!("connections: up to {} during it", number(forecast.during));
+            if let Some(after) = forecast.after {
+                text.push_str(&format!(", about {after} after"));
+            }
+            if let Some(limit) = forecast.limit {
+                text.push_str(&format!(", limit {limit}"));
+                if forecast.during.is_some_and(|during| during > limit) {
+                    text.push_str(" — the peak passes the limit: some logins will be refused for that time");
+                }
+            }
+            line(inner, &format!("{text} ({})", forecast.basis));
+        }
+        for unknown in &preview.unknown {
+            line(inner, &format!("measured when reached: {unknown}"));
+        }
+        for warning in &preview.warnings {
+            line(inner, &format!("warning: {warning}"));
+        }
+        for consent in &preview.consents {
+            line(inner, &format!("asks: {}", consent.question));
+        }
+    }
+    match &step.after {
+        AfterGate::Own(gate) => {
+            line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")))
+        }
+        AfterGate::Default(within) => line(
+            inner,
+            &format!(
+                "default gate: usage known and at most 2 points above what it was (below 95% if it was full), within {}",
+                show_seconds(within.as_secs_f64())
+            ),
+        ),
+        AfterGate::None(reason) => line(inner, &format!("no gate: {reason}")),
+        AfterGate::NotNeeded => {}
+    }
+    if let Some(abort) = &step.abort_when {
+        line(inner, &format!("ends when {abort} in two samples in a row"));
+    }
+    match step.on_failure {
+        OnFailure::Stop => {}
+        OnFailure::Continue => line(inner, "a failure is tolerated: the run goes on"),
+        OnFailure::Rollback => {
+            line(
+                inner,
+                "a failure after the release takes it back (Heroku's release rollback), then the run ends",
+            );
+        }
+    }
+    if let Body::Ladder(ladder) = &step.body {
+        line(
+            inner,
+            &format!(
+                "the first rung after which this holds ends it: {}{}",
+                gate_words(&ladder.gate),
+                reading(view, &step.id, "ladder")
+            ),
+        );
+        for (index, rung) in ladder.rungs.iter().enumerate() {
+            step_view(out, view, rung, &format!("{number}{}", index + 1), inner);
+        }
+    }
+}
+
+fn gate_words(gate: &Gate) -> String {
+    let hold = if gate.hold.is_zero() {
+        String::new()
+    } else {
+        format!(" for {}", show_seconds(gate.hold.as_secs_f64()))
+    };
+    format!("{}{hold} within {}", gate.until, show_seconds(gate.within.as_secs_f64()))
+}
+
+/// How a condition reads now.
+fn reading(view: &PlanView<'_>, step: &str, label: &str) -> String {
+    view.readings
+        .iter()
+        .find(|(id, kind, _)| id == step && kind == label)
+        .map_or(String::new(), |(_, _, evaluation)| format!(" [now: {}]", clauses(evaluation).join("; ")))
+}

@@ -1,0 +1,195 @@
+//! The end of a run as a person reads it: before and after, what was changed and how to go back, what to do next.
+
+use super::table::Table;
+use super::words::{clauses, gate, metric, reason, status, took, wrap};
+use crate::engine::driver::{Listener, Stamp};
+use crate::engine::{Event, Measurements, Outcome, StepStatus};
+use crate::expr::Evaluation;
+use crate::health::{Metric, Value};
+use crate::platform::{Before, Change, Effect};
+
+/// Metrics in the before/after table.
+const SHOWN: [(Metric, &str); 11] = [
+    (Metric::Usage, "connection usage"),
+    (Metric::Used, "connections used"),
+    (Metric::Limit, "connection limit"),
+    (Metric::Refused, "logins refused"),
+    (Metric::Sleeping, "sleeping sessions"),
+    (Metric::Idle, "asleep 60 s or more"),
+    (Metric::TimeToFull, "time to full"),
+    (Metric::DynosUp, "dynos up"),
+    (Metric::DynosCrashed, "dynos crashed"),
+    (Metric::PagesOk, "pages answered"),
+    (Metric::PagesP95, "page time, p95"),
+];
+
+#[derive(Debug)]
+struct StepRow {
+    step: String,
+    rung: bool,
+    status: StepStatus,
+    took_ms: u64,
+    before: Measurements,
+    after: Measurements,
+}
+
+/// Collects a run's events and draws its end.
+#[derive(Debug, Default)]
+pub struct Summary {
+    app: String,
+    run: Option<String>,
+    rungs: Vec<String>,
+    steps: Vec<StepRow>,
+    intended: Vec<(String, Change, Before)>,
+    done: Vec<(Change, Before, Effect)>,
+    shut: Option<(String, &'static str, Evaluation)>,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+struct End {
+    outcome: Outcome,
+    why: Option<String>,
+    before: Measurements,
+    after: Measurements,
+    took_ms: u64,
+    api_calls: u64,
+    logins: u64,
+    samples: u64,
+    tolerated: u64,
+    next: Vec<String>,
+}
+
+impl Listener for Summary {
+    fn event(&mut self, _: &Stamp, event: &Event) {
+        match event {
+            Event::RunStarted { run, record, .. } => {
+                self.run = Some(run.clone());
+                self.app.clone_from(&record.target.app);
+            }
+            Event::StepStarted { step, ladder: Some(_), .. } => self.rungs.push(step.clone()),
+            Event::Intended { change, before, nonce, .. } => {
+                self.intended.push((nonce.clone(), change.clone(), before.clone()));
+            }
+            Event::Done { nonce, effect, .. } => {
+                if let Some((_, change, before)) = self.intended.iter().find(|(known, _, _)| known == nonce) {
+                    self.done.push((change.clone(), before.clone(), effect.clone()));
+                }
+            }
+            Event::Verdict { step, gate: kind, open: false, evaluation, .. } => {
+                self.shut = Some((step.clone(), gate(*kind), evaluation.clone()));
+            }
+            Event::StepFinished { step, status, before, after, took_ms, .. } => self.steps.push(StepRow {
+                step: step.clone(),
+                rung: self.rungs.contains(step),
+                status: status.clone(),
+                took_ms: *took_ms,
+                before: before.clone(),
+                after: after.clone(),
+            }),
+            Event::RunFinished { outcome, why, before, after, took_ms, tally, next, .. } => {
+                self.end = Some(End {
+                    outcome: *outcome,
+                    why: why.clone(),
+                    before: before.clone(),
+                    after: after.clone(),
+                    took_ms: *took_ms,
+                    api_calls: tally.api_calls,
+                    logins: tally.database_logins,
+                    samples: tally.samples,
+                    tolerated: tally.tolerated,
+                    next: next.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Summary {
+    /// Draws it for a screen of `width`.
+    pub fn draw(&self, width: usize) -> String {
+        let Some(end) = &self.end else { return String::new() };
+        let mut out = String::new();
+        let mut table = Table::new(&["", "before", "after"], &[1, 2]);
+        for (key, name) in SHOWN {
+            if end.before.contains_key(&key) || end.after.contains_key(&key) {
+                table.row([name.to_owned(), metric(&end.before, key), metric(&end.after, key)]);
+            }
+        }
+        out.push_str(&table.draw(width));
+        out.push('\n');
+        let mut steps = Table::new(&["step", "", "time", "connections"], &[2]);
+        for row in &self.steps {
+            let (mark, word) = status(&row.status);
+            let name = if row.rung { format!("  {}", row.step) } else { row.step.clone() };
+            steps.row([
+                name,
+                format!("{mark} {word}"),
+                took(row.took_ms),
+                format!("{} → {}", short_connections(&row.before), short_connections(&row.after)),
+            ]);
+        }
+        out.push_str(&steps.draw(width));
+        let mut say = |text: &str| {
+            out.push_str(&wrap(text, width, 4));
+            out.push('\n');
+        };
+        say("");
+        let app = &self.app;
+        match end.outcome {
+            Outcome::Done => say(&format!("done in {}: every gate held.", took(end.took_ms))),
+            outcome => {
+                let code = outcome.exit_code();
+                let why = end.why.as_deref().unwrap_or("no reason was recorded");
+                say(&format!("NOT done after {} (exit {code}): {why}", took(end.took_ms)));
+                if let Some((step, kind, evaluation)) = &self.shut
+                    && outcome == Outcome::GateShut
+                {
+                    say(&format!("  the {kind} of {step} last read:"));
+                    for clause in clauses(evaluation) {
+                        say(&format!("    {clause}"));
+                    }
+                }
+            }
+        }
+        for row in self.steps.iter().filter(|row| matches!(row.status, StepStatus::InDoubt { .. })) {
+            say(&format!("  in doubt: {}", reason(&row.status).unwrap_or_default()));
+        }
+        if end.tolerated > 0 {
+            for row in &self.steps {
+                if let StepStatus::Failed { tolerated: true, .. }
+                | StepStatus::GateShut { tolerated: true, .. } = &row.status
+                {
+                    say(&format!("  tolerated: {}: {}", row.step, reason(&row.status).unwrap_or_default()));
+                }
+            }
+        }
+        if self.done.is_empty() {
+            say("changed: nothing.");
+        } else {
+            say("changed, and how to go back:");
+            for (change, before, effect) in &self.done {
+                say(&format!("  {} — {}", change.past(), change.way_back(app, before, effect)));
+            }
+        }
+        for next in &end.next {
+            say(&format!("next: {next}"));
+        }
+        if let Some(run) = &self.run {
+            say(&format!(
+                "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
+                end.samples, end.api_calls, end.logins
+            ));
+        }
+        out
+    }
+}
+
+fn short_connections(metrics: &Measurements) -> String {
+    match (metrics.get(&Metric::Used), metrics.get(&Metric::Usage)) {
+        (Some(used), Some(usage)) => format!("{used} ({usage})"),
+        (None, Some(Value::Ratio(_))) => "full".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
