@@ -1,6 +1,87 @@
 //! The command line: one file per command. The only module that reads the environment.
 
+mod check;
+mod environment;
+mod explain;
+#[cfg(feature = "lab")]
+mod lab;
+mod library;
+mod list;
+mod new;
+mod output;
+mod preview;
+mod run;
+mod runs;
+mod schema;
+mod show;
+mod signals;
+mod target;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Executes incident runbooks against a Heroku app and its MariaDB database, and gates every step on measured
+/// connection health.
+#[derive(Debug, Parser)]
+#[command(name = "runbook", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a runbook: shows the plan, asks once, runs it step by step.
+    Run(Box<run::RunArgs>),
+    /// List the runbooks: where each comes from, what it does, its inputs.
+    List(list::ListArgs),
+    /// Check runbook files without running them.
+    Check(check::CheckArgs),
+    /// Explain a runbook as a page (Markdown).
+    Explain(explain::ExplainArgs),
+    /// Write a commented runbook to start from.
+    New(new::NewArgs),
+    /// List the runs on this machine.
+    Runs(runs::RunsArgs),
+    /// Tell a run again from its journal.
+    Show(show::ShowArgs),
+    /// Print the JSON schema of the runbook format, for editors.
+    Schema(schema::SchemaArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The rehearsal lab: a private MariaDB, a Heroku simulator and a leaky wiki on this machine.
+    #[cfg(feature = "lab")]
+    Lab(lab::LabArgs),
+}
+
 /// Runs the program with this process's arguments and returns its exit code (see `docs/exit-codes.md`).
 pub fn main() -> u8 {
-    0
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return code;
+        }
+    };
+    crate::platform::install_crypto();
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::New(args) => new::run(&args),
+        Command::Runs(args) => runs::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "runbook", &mut std::io::stdout());
+            0
+        }
+        #[cfg(feature = "lab")]
+        Command::Lab(args) => lab::run(&args),
+    }
 }

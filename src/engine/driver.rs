@@ -193,7 +193,11 @@ impl Driver<'_> {
         }
     }
 
-    fn sampled(&mut self, machine: &mut Machine, sample: Sample) -> Result<(), Fault> {
+    /// Takes in one sample: derives its metrics, shows it to the machine, writes it down.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn sampled(&mut self, machine: &mut Machine, sample: Sample) -> Result<(), Fault> {
         let measured = self.series.push(sample);
         machine.observe(measured.sample.number, measured.sample.at, &measured.metrics);
         self.latest.clone_from(&measured.metrics);

@@ -60,8 +60,8 @@ pub struct DatabaseCredentials {
 pub struct Opened {
     /// Read authority.
     pub observer: Observer,
-    /// Write authority at rest.
-    pub sealed: Sealed,
+    /// Write authority at rest; taken once, by a run whose plan was agreed to.
+    pub sealed: Option<Sealed>,
     /// Where pages are probed; `None` = they are not.
     pub pages: Option<String>,
     /// The token's account.
@@ -151,7 +151,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let name = database.as_ref().map(|database| DatabaseReads::name(&**database));
     let observer = Observer::new(heroku.clone(), reads, git.clone(), Arc::clone(&credentials.clock));
     let sealed = Sealed { writers: Writers { heroku, database: writes, git, commands } };
-    Ok(Opened { observer, sealed, pages, account, database: name, notes, held: database })
+    Ok(Opened { observer, sealed: Some(sealed), pages, account, database: name, notes, held: database })
 }
 
 /// Whether the site answers at all.

@@ -1,0 +1,48 @@
+//! Words to the person: data on stdout, talk on stderr, and failures with their exit code.
+
+use std::io::Write;
+
+use crate::platform::{Fault, FaultKind};
+
+/// Why a command ends early: what is said, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) code: u8,
+    pub(super) text: String,
+}
+
+impl Stop {
+    pub(super) fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// The target or its credentials cannot be used (exit 9).
+    pub(super) fn unusable(fault: &Fault) -> Self {
+        let mut text = format!("error: {fault}");
+        for hint in &fault.hints {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+        if !fault.request_ids.is_empty() {
+            text.push_str(&format!("\n  Heroku request id: {}", fault.request_ids.join(", ")));
+        }
+        let code = if fault.kind == FaultKind::Interrupted { 130 } else { 9 };
+        Self { code, text }
+    }
+}
+
+/// Writes data to stdout. A reader that has left is no fault of ours.
+pub(super) fn data(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+/// Writes talk to stderr.
+pub(super) fn talk(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Width of the terminal, 80 where there is none.
+pub(super) fn width() -> usize {
+    let (_, columns) = console::Term::stderr().size();
+    if console::user_attended_stderr() { usize::from(columns).clamp(40, 140) } else { 80 }
+}

@@ -1,0 +1,110 @@
+//! Asks every step what it would do, from live state. The same for a dry run and for the plan of a real one.
+
+use std::sync::Arc;
+
+use crate::action::{Failure, Preview, RunFacts, Scene};
+use crate::engine::Measurements;
+use crate::expr::{Env, Evaluation, Expr};
+use crate::health::{Metric, Series, Value};
+use crate::plan::{AfterGate, Body, Plan, Step};
+use crate::platform::Observer;
+
+/// What was found.
+pub(super) struct Previews {
+    /// By step id, in order.
+    pub(super) steps: Vec<(String, Preview)>,
+    /// How conditions read now: step, which one, reading.
+    pub(super) readings: Vec<(String, String, Evaluation)>,
+    /// What makes a step impossible, found before anything happens.
+    pub(super) failures: Vec<(String, Failure)>,
+}
+
+struct Now<'a> {
+    plan: &'a Plan,
+    metrics: &'a Measurements,
+}
+
+impl Env for Now<'_> {
+    fn value(&self, path: &str) -> Option<Value> {
+        if let Some(input) = path.strip_prefix("inputs.") {
+            return self.plan.record.inputs.get(input).map(|bound| bound.value.clone());
+        }
+        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        self.metrics.get(&metric).cloned()
+    }
+
+    fn condition(&self, path: &str) -> Option<&Expr> {
+        (path == "healthy").then_some(&*self.plan.healthy)
+    }
+}
+
+/// Previews the steps that are to run.
+pub(super) fn preview(
+    plan: &Plan,
+    observer: &Observer,
+    facts: &RunFacts,
+    series: &Series,
+    metrics: &Measurements,
+) -> Previews {
+    let mut found = Previews { steps: Vec::new(), readings: Vec::new(), failures: Vec::new() };
+    let looker = Looker { plan, observer, facts, series, metrics };
+    for step in &plan.steps {
+        looker.look(step, &mut found);
+    }
+    found
+}
+
+struct Looker<'a> {
+    plan: &'a Plan,
+    observer: &'a Observer,
+    facts: &'a RunFacts,
+    series: &'a Series,
+    metrics: &'a Measurements,
+}
+
+impl Looker<'_> {
+    fn look(&self, step: &Step, found: &mut Previews) {
+        if step.left_out.is_some() {
+            return;
+        }
+        let now = Now { plan: self.plan, metrics: self.metrics };
+        let mut read = |label: &str, expr: &Arc<Expr>| {
+            found.readings.push((step.id.clone(), label.to_owned(), expr.evaluate(&now)));
+        };
+        if let Some(when) = &step.when {
+            read("when", when);
+        }
+        if let Some(gate) = &step.before {
+            read("before", &gate.until);
+        }
+        if let AfterGate::Own(gate) = &step.after {
+            read("gate", &gate.until);
+        }
+        match &step.body {
+            Body::Ladder(ladder) => {
+                read("ladder", &ladder.gate.until);
+                for rung in &ladder.rungs {
+                    self.look(rung, found);
+                }
+            }
+            Body::Verb(action) => {
+                let outputs = std::collections::BTreeMap::new();
+                let scene = Scene {
+                    observer: self.observer,
+                    app: &self.plan.record.target.app,
+                    run: self.facts,
+                    metrics: self.metrics,
+                    series: self.series,
+                    outputs: &outputs,
+                    bindings: &step.bindings,
+                    now: self.observer.clock().now(),
+                    interactive: false,
+                };
+                match action.preview(&scene) {
+                    Ok(preview) => found.steps.push((step.id.clone(), preview)),
+                    Err(failure) => found.failures.push((step.id.clone(), failure)),
+                }
+            }
+        }
+    }
+}

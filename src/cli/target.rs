@@ -1,0 +1,107 @@
+//! Which app, with which credentials: flags and environment become an opened world.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::environment;
+use super::output::Stop;
+use crate::platform::heroku::choose_app;
+use crate::platform::mariadb::TlsMode;
+use crate::platform::secret::{Redactor, Secret};
+use crate::platform::{Credentials, DatabaseCredentials, Fault, FaultKind, Opened, SystemClock, git, open};
+
+/// Flags of every command that touches an app.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct TargetArgs {
+    /// The app [env: HEROKU_APP] [default: that of the one heroku remote].
+    #[arg(long, short = 'a', value_name = "APP")]
+    pub(super) app: Option<String>,
+    /// The git remote that names the app.
+    #[arg(long, short = 'r', value_name = "REMOTE")]
+    remote: Option<String>,
+    /// The app's git working tree.
+    #[arg(short = 'C', value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+    /// Another way to the app's database, such as a tunnel [env: RUNBOOK_DATABASE_URL]. A password here is seen in
+    /// process lists: prefer the variable.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// The config var that holds the database's URL.
+    #[arg(long, value_name = "NAME", default_value = "JAWSDB_MARIA_URL")]
+    database_var: String,
+    /// Encryption of the database connection.
+    #[arg(long, value_name = "MODE", default_value = "prefer", value_parser = ["prefer", "require", "off"])]
+    database_tls: String,
+    /// CA certificates (PEM) of the database server.
+    #[arg(long, value_name = "FILE")]
+    database_ca: Option<PathBuf>,
+    /// Do not use the database: dynos, pages and logs alone gate.
+    #[arg(long)]
+    pub(super) no_database: bool,
+    /// Where pages are probed [env: RUNBOOK_APP_URL] [default: the app's own URL].
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Opens the world, or says why it cannot be.
+pub(super) fn open_target(
+    args: &TargetArgs,
+    notice: Arc<dyn Fn(&str) + Send + Sync>,
+) -> Result<(Opened, String), Stop> {
+    let git_url = environment::git_url();
+    let remotes = git::remotes(&args.folder);
+    let from_environment = environment::text("HEROKU_APP");
+    let app = choose_app(
+        args.app.as_deref(),
+        from_environment.as_deref(),
+        args.remote.as_deref(),
+        &remotes,
+        &git_url,
+    )
+    .map_err(|error| Stop::new(9, format!("error: {error}")))?;
+    let token = environment::token().map_err(|fault| Stop::unusable(&fault))?;
+    let database = if args.no_database {
+        None
+    } else {
+        if args.database_url.is_some() {
+            notice(
+                "warning: --database-url shows its password in process lists; RUNBOOK_DATABASE_URL does not",
+            );
+        }
+        let url = args.database_url.clone().or_else(|| environment::text("RUNBOOK_DATABASE_URL"));
+        Some(DatabaseCredentials {
+            variable: args.database_var.clone(),
+            url: url.map(Secret::from),
+            tls: match args.database_tls.as_str() {
+                "require" => TlsMode::Require,
+                "off" => TlsMode::Off,
+                _ => TlsMode::Prefer,
+            },
+            ca: args.database_ca.clone(),
+        })
+    };
+    if !args.folder.is_dir() {
+        let fault = Fault::new(
+            FaultKind::Missing,
+            format!("using -C {}", args.folder.display()),
+            "there is no such folder",
+        );
+        return Err(Stop::unusable(&fault));
+    }
+    let folder = args.folder.canonicalize().unwrap_or_else(|_| args.folder.clone());
+    let opened = open(Credentials {
+        api_url: environment::api_url(),
+        git_url,
+        token,
+        app: app.clone(),
+        folder,
+        database,
+        pages: args.url.clone().or_else(|| environment::text("RUNBOOK_APP_URL")),
+        secret_variables: environment::secret_variables(),
+        redactor: Redactor::default(),
+        clock: Arc::new(SystemClock::start()),
+        notice,
+    })
+    .map_err(|fault| Stop::unusable(&fault))?;
+    Ok((opened, app))
+}
