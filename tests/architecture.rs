@@ -1,5 +1,7 @@
 //! One-way imports: a module may use those to its left only. Reads the `use` lines and paths of every source file.
 
+#![expect(clippy::expect_used, reason = "a test says by panicking what it missed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -186,7 +186,7 @@ impl Action for Deploy {
         let made = |want: fn(&Change) -> bool| progress.made.iter().find(|made| want(&made.change));
         if let Some(pushed) = made(|change| matches!(change, Change::Push { .. })) {
             let promoted = made(|change| matches!(change, Change::Promote { .. }));
-            return self.prove(scene, promoted.unwrap_or(pushed), pushed);
+            return Self::prove(scene, promoted.unwrap_or(pushed), pushed);
         }
         let survey = self.survey(scene)?;
         let committed = made(|change| matches!(change, Change::Commit { .. }));
@@ -314,7 +314,7 @@ impl Deploy {
     }
 
     /// After the push: the release that it made, or one made through the API, must be the one that runs.
-    fn prove(&self, scene: &Scene<'_>, last: &Made, pushed: &Made) -> Result<Next, Failure> {
+    fn prove(scene: &Scene<'_>, last: &Made, pushed: &Made) -> Result<Next, Failure> {
         let Change::Push { commit, .. } = &pushed.change else {
             return Err(Fault::new(FaultKind::Missing, "proving the deploy", "no push is on record").into());
         };
@@ -339,7 +339,7 @@ impl Deploy {
             None if matches!(pushed.effect, Effect::Pushed { up_to_date: true })
                 && matches!(last.change, Change::Push { .. }) =>
             {
-                self.promote(scene, commit, &last.before)
+                Self::promote(scene, commit, &last.before)
             }
             None if scene.now.since(last.at) > RELEASE_PATIENCE => Err(Fault::new(
                 FaultKind::Broken,
@@ -357,7 +357,7 @@ impl Deploy {
 
     /// Git has the commit, but it is not live (after a release rollback, or a failed release phase): release the slug
     /// that was built from it.
-    fn promote(&self, scene: &Scene<'_>, commit: &str, before: &Before) -> Result<Next, Failure> {
+    fn promote(scene: &Scene<'_>, commit: &str, before: &Before) -> Result<Next, Failure> {
         let heroku = scene.observer.heroku();
         let mut seen = Vec::new();
         for release in heroku.releases(40)? {

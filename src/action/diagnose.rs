@@ -130,8 +130,11 @@ fn describe(census: &Census) -> Vec<String> {
             )
         })
         .collect();
-    let [a, b, c, d, e, f] = census.sleeper_ages;
-    lines.push(format!("sleepers by age: {a} below 1 s, {b} below 10 s, {c} below 60 s, {d} below 5 min, {e} below 30 min, {f} older"));
+    let ages = census.sleeper_ages;
+    lines.push(format!(
+        "sleepers by age: {} below 1 s, {} below 10 s, {} below 60 s, {} below 5 min, {} below 30 min, {} older",
+        ages[0], ages[1], ages[2], ages[3], ages[4], ages[5]
+    ));
     lines.extend(census.statements.iter().take(5).map(|statement| {
         format!(
             "  {:>4} × running {:.1} s at most: {}",

@@ -90,7 +90,7 @@ impl Action for KillIdle {
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         if let Some(idle) = &mut self.idle {
-            idle.bind_within(bindings, Duration::from_secs(1), Duration::from_secs(86_400), &mut faults);
+            idle.bind_within(bindings, &(Duration::from_secs(1)..=Duration::from_secs(86_400)), &mut faults);
             if faults.is_empty() && idle.or(CAREFUL) < CAREFUL {
                 let fault = Diagnostic::error(
                     idle.text.span,
@@ -100,7 +100,7 @@ impl Action for KillIdle {
             }
         }
         if let Some(at_most) = &mut self.at_most {
-            at_most.bind_within(bindings, 1, 5000, &mut faults);
+            at_most.bind_within(bindings, &(1..=5000), &mut faults);
         }
         faults
     }

@@ -1,6 +1,7 @@
 //! A verb's parameter: a literal, or `${{ inputs.NAME }}`, bound before the run.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::expr::units::{parse_duration, parse_number, parse_ratio};
@@ -152,13 +153,17 @@ impl<T: Scalar> Param<T> {
     }
 
     /// Binds it and checks its range.
-    pub fn bind_within(&mut self, bindings: &Bindings, least: T, most: T, faults: &mut Vec<Diagnostic>)
-    where
+    pub fn bind_within(
+        &mut self,
+        bindings: &Bindings,
+        range: &RangeInclusive<T>,
+        faults: &mut Vec<Diagnostic>,
+    ) where
         T: PartialOrd,
     {
         self.bind(bindings, faults);
         if let Some(value) = &self.value
-            && (*value < least || *value > most)
+            && !range.contains(value)
         {
             let text = &self.text;
             faults.push(Diagnostic::error(text.span, format!("`{}` is out of range", text.value)));
@@ -240,7 +245,7 @@ mod tests {
     #[test]
     fn ranges_are_checked() {
         let mut faults = Vec::new();
-        param::<u64>("9000").bind_within(&Bindings::default(), 1, 5000, &mut faults);
+        param::<u64>("9000").bind_within(&Bindings::default(), &(1..=5000), &mut faults);
         assert!(faults[0].message.contains("out of range"));
     }
 }

@@ -130,7 +130,7 @@ impl Rollback {
     }
 
     /// HEAD, which must be what is live.
-    fn revertible(&self, scene: &Scene<'_>) -> Result<String, Failure> {
+    fn revertible(scene: &Scene<'_>) -> Result<String, Failure> {
         let what = || format!("rolling {} back by git revert", scene.app);
         let git = scene.observer.git();
         let tree = git.tree()?;
@@ -167,7 +167,7 @@ impl Rollback {
     }
 
     fn preview_revert(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
-        let head = self.revertible(scene)?;
+        let head = Self::revertible(scene)?;
         let git = scene.observer.git();
         let commit = git.commit(&head)?;
         let parent = git.parents(&head)?.into_iter().next().unwrap_or_default();
@@ -194,7 +194,7 @@ impl Rollback {
 
     fn next_revert(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         let Some(last) = progress.made.last() else {
-            let head = self.revertible(scene)?;
+            let head = Self::revertible(scene)?;
             let before =
                 Before { head: Some(head.clone()), live_commit: Some(head.clone()), ..Before::default() };
             return Ok(Next::Change { change: Change::Revert { commit: head }, before });
@@ -213,11 +213,11 @@ impl Rollback {
         let note =
             "git holds the reverted commit and its reverse: `git revert` the reverse to have the change back"
                 .to_owned();
-        self.prove(scene, last, Some(commit), note)
+        Self::prove(scene, last, Some(commit), note)
     }
 
     /// The release to go back to, and the one that is live.
-    fn earlier(&self, scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
+    fn earlier(scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
         let what = || format!("rolling {} back", scene.app);
         let releases = scene.observer.heroku().releases(20)?;
         let Some(current) = releases.iter().find(|release| release.current) else {
@@ -243,7 +243,7 @@ impl Rollback {
     }
 
     /// Keys that would change with the rollback; the database's own stops it.
-    fn config(&self, scene: &Scene<'_>, target: &Release) -> Result<Vec<String>, Failure> {
+    fn config(scene: &Scene<'_>, target: &Release) -> Result<Vec<String>, Failure> {
         let changes = scene.observer.heroku().config_changes(&target.id)?;
         if let Some(database) = changes.iter().find(|change| change.is_database) {
             return Err(Fault::new(
@@ -275,8 +275,8 @@ impl Rollback {
                 ..Preview::default()
             });
         }
-        let (target, current) = self.earlier(scene)?;
-        let config = self.config(scene, &target)?;
+        let (target, current) = Self::earlier(scene)?;
+        let config = Self::config(scene, &target)?;
         let change = Change::Rollback { release: target.id.clone(), version: target.version };
         let mut details = vec![
             format!("from v{} ({})", current.version, current.description),
@@ -300,8 +300,8 @@ impl Rollback {
                     ..Done::default()
                 }));
             }
-            let (target, _) = self.earlier(scene)?;
-            self.config(scene, &target)?;
+            let (target, _) = Self::earlier(scene)?;
+            Self::config(scene, &target)?;
             let (_, live_commit) = live(scene)?;
             let before = before_release(scene, live_commit)?;
             return Ok(Next::Change {
@@ -313,16 +313,10 @@ impl Rollback {
         let note = format!(
             "git still holds {held}, in the working tree and on Heroku's remote: a push of it says \"Everything up-to-date\" and releases nothing; `runbook run deploy-fix` releases it through the API"
         );
-        self.prove(scene, last, None, note)
+        Self::prove(scene, last, None, note)
     }
 
-    fn prove(
-        &self,
-        scene: &Scene<'_>,
-        last: &Made,
-        commit: Option<&str>,
-        note: String,
-    ) -> Result<Next, Failure> {
+    fn prove(scene: &Scene<'_>, last: &Made, commit: Option<&str>, note: String) -> Result<Next, Failure> {
         match await_release(scene, &last.before, commit)? {
             Some(Err(wait)) => Ok(wait),
             None => Ok(Next::Wait {

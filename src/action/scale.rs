@@ -91,7 +91,7 @@ impl Action for Scale {
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.kind.bind(bindings, &mut faults);
-        self.to.bind_within(bindings, 1, 100, &mut faults);
+        self.to.bind_within(bindings, &(1..=100), &mut faults);
         super::param::bind_some(&mut self.never_up, bindings, &mut faults);
         faults
     }

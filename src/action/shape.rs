@@ -254,7 +254,7 @@ impl Kind {
             Self::Duration => json!({ "type": "string", "examples": ["30s", "1m30s"] }),
             Self::Ratio => json!({ "type": "string", "examples": ["40%"] }),
             Self::Count => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, template] }),
-            Self::Text => json!({ "type": ["string", "number", "boolean"] }),
+            Self::Text | Self::Any => json!({ "type": ["string", "number", "boolean"] }),
             Self::Condition => json!({ "type": "string", "examples": ["usage < 40% and refused == 0"] }),
             Self::Truth => json!({ "anyOf": [{ "type": "boolean" }, template] }),
             Self::Texts => {
@@ -269,7 +269,6 @@ impl Kind {
                 { "type": "string" },
             ] }),
             Self::Named(shape) => json!({ "type": "object", "additionalProperties": shape.schema() }),
-            Self::Any => json!({ "type": ["string", "number", "boolean"] }),
         }
     }
 

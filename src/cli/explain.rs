@@ -97,7 +97,7 @@ fn explain_step(out: &mut String, step: &Step, number: &str, indent: usize) {
     }
     match &step.after {
         AfterGate::Own(gate) => {
-            line(format!("gate: `{}` within {}", gate.until, show_seconds(gate.within.as_secs_f64())))
+            line(format!("gate: `{}` within {}", gate.until, show_seconds(gate.within.as_secs_f64())));
         }
         AfterGate::Default(_) => line("default gate: usage known and not above what it was".to_owned()),
         AfterGate::None(reason) => line(format!("no gate: {reason}")),

@@ -279,7 +279,7 @@ impl<'a> Session<'a> {
     }
 
     /// Steps that cannot be done, found before anything happened.
-    fn refuse(&self, previews: &Previews) -> Result<(), Stop> {
+    fn refuse(previews: &Previews) -> Result<(), Stop> {
         if previews.failures.is_empty() {
             return Ok(());
         }
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
         // A dry run gives its write authority away before it looks at anything.
         drop(self.opened.sealed.take());
         let previews = self.look();
-        self.refuse(&previews)?;
+        Self::refuse(&previews)?;
         let plan = Arc::clone(&self.plan);
         let view = self.view(&previews, true);
         if !self.args.json {
@@ -363,7 +363,7 @@ impl<'a> Session<'a> {
                 },
             )?;
         let previews = self.look();
-        self.refuse(&previews)?;
+        Self::refuse(&previews)?;
         let bars = MultiProgress::new();
         talk(&self.view(&previews, false));
         self.agree(&previews, &bars)?;

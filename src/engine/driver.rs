@@ -13,7 +13,7 @@ use super::request::{Input, Live, Performance, Request};
 use crate::action::{Action, Bindings, Failure, Scene};
 use crate::health::{Metric, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
-use crate::platform::{Actuator, Change, Fault, FaultKind, Observer, reconcile};
+use crate::platform::{Actuator, Change, DatabaseReads, Fault, FaultKind, Observer, reconcile};
 
 /// What reaches the driver from its surroundings.
 #[derive(Debug)]
@@ -208,6 +208,7 @@ impl Driver<'_> {
         self.write(Event::Sample { sample: Box::new(measured.sample), metrics: measured.metrics, usage })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "events are made to be written: one owner")]
     fn write(&mut self, event: Event) -> Result<(), Fault> {
         let stamp = self.record.append(&event)?;
         self.listener.event(&stamp, &event);
@@ -218,7 +219,7 @@ impl Driver<'_> {
     fn finishing_touch(&self, mut event: Event) -> Event {
         if let Event::RunFinished { tally, .. } = &mut event {
             tally.api_calls = self.observer.heroku().calls();
-            tally.database_logins = self.observer.database().map_or(0, |database| database.logins());
+            tally.database_logins = self.observer.database().map_or(0, DatabaseReads::logins);
         }
         event
     }

@@ -618,9 +618,7 @@ impl Machine {
         }
         let next = rung.map_or(0, |rung| rung + 1);
         if next < count {
-            let Some(frame) = self.frames.last_mut() else {
-                return None;
-            };
+            let frame = self.frames.last_mut()?;
             let Body::Ladder(ladder) = &frame.step.body else {
                 return None;
             };

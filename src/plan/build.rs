@@ -320,7 +320,9 @@ impl<'f> Builder<'f> {
             }
             crate::source::NodeKind::List(items) => items.iter().for_each(|item| self.use_templates(item)),
             crate::source::NodeKind::Map(entries) => {
-                entries.iter().for_each(|(_, value)| self.use_templates(value));
+                for (_, value) in entries {
+                    self.use_templates(value);
+                }
             }
             crate::source::NodeKind::Nothing => {}
         }
@@ -415,7 +417,7 @@ impl<'f> Builder<'f> {
     fn retry(&mut self, spec: &StepSpec) -> Option<Retry> {
         let retry = spec.retry.as_ref()?;
         let mut times = retry.times.clone();
-        times.bind_within(&self.bindings, 1, 10, self.faults);
+        times.bind_within(&self.bindings, &(1..=10), self.faults);
         let backoff = match &retry.backoff {
             None => 2.0,
             Some(text) => match crate::expr::units::parse_number(text) {
@@ -433,7 +435,7 @@ impl<'f> Builder<'f> {
 
     /// The step that takes a release back: live again, or said not to be.
     fn remedy(&self, id: &str) -> Step {
-        let live = Expr::parse("live").map_or_else(|_| unreachable_condition(), |live| live);
+        let live = Expr::parse("live").unwrap_or_else(|_| unreachable_condition());
         let action: Arc<dyn Action> = Arc::new(Rollback::remedy());
         Step {
             id: format!("{id}-rollback"),

@@ -1,6 +1,6 @@
 //! What the conditions and texts of a runbook may name, step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expr::Scope;
 use crate::health::{Metric, Unit};
@@ -10,7 +10,7 @@ use crate::health::{Metric, Unit};
 pub(super) struct Names {
     units: BTreeMap<String, Unit>,
     pub(super) metrics: bool,
-    later: BTreeMap<String, ()>,
+    later: BTreeSet<String>,
 }
 
 impl Names {
@@ -24,7 +24,7 @@ impl Names {
 
     /// A step that exists, but later: naming its outputs here is a fault of order, not of spelling.
     pub(super) fn expect(&mut self, step: &str) {
-        self.later.insert(step.to_owned(), ());
+        self.later.insert(step.to_owned());
     }
 }
 

@@ -91,6 +91,7 @@ pub fn install_crypto() {
 ///
 /// # Errors
 /// Wrong credentials, an unknown app, a database that is not the app's, a server that is not MariaDB.
+#[expect(clippy::needless_pass_by_value, reason = "credentials end here: nobody else keeps them")]
 pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let options = |pages: Option<String>, token: Secret| HerokuOptions {
         api_url: credentials.api_url.clone(),

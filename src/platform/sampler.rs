@@ -97,7 +97,7 @@ fn tick(
     loop {
         let database = observer.database().map_or_else(
             || DatabaseReading::Unknown("not asked (--no-database)".to_owned()),
-            |db| db.sample(),
+            crate::platform::DatabaseReads::sample,
         );
         number += 1;
         let (dynos, pages) = collect(board, clock.now(), options);

@@ -110,45 +110,11 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
         line(inner, &format!("before: {}{}", gate_words(gate), reading(view, &step.id, "before")));
     }
     if let Some(preview) = preview {
-        for request in &preview.requests {
-            for (index, part) in request.lines().enumerate() {
-                line(inner, &format!("{}{part}", if index == 0 { "→ " } else { "  " }));
-            }
-        }
-        for detail in preview.details.iter().take(DETAILS) {
-            line(inner, detail);
-        }
-        if preview.details.len() > DETAILS {
-            line(inner, &format!("… and {} lines more", preview.details.len() - DETAILS));
-        }
-        if let Some(forecast) = &preview.forecast {
-            let number =
-                |value: Option<u64>| value.map_or("not known before".to_owned(), |value| value.to_string());
-            let mut text = format!("connections: up to {} during it", number(forecast.during));
-            if let Some(after) = forecast.after {
-                text.push_str(&format!(", about {after} after"));
-            }
-            if let Some(limit) = forecast.limit {
-                text.push_str(&format!(", limit {limit}"));
-                if forecast.during.is_some_and(|during| during > limit) {
-                    text.push_str(" — the peak passes the limit: some logins will be refused for that time");
-                }
-            }
-            line(inner, &format!("{text} ({})", forecast.basis));
-        }
-        for unknown in &preview.unknown {
-            line(inner, &format!("measured when reached: {unknown}"));
-        }
-        for warning in &preview.warnings {
-            line(inner, &format!("warning: {warning}"));
-        }
-        for consent in &preview.consents {
-            line(inner, &format!("asks: {}", consent.question));
-        }
+        preview_view(&mut line, inner, preview);
     }
     match &step.after {
         AfterGate::Own(gate) => {
-            line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")))
+            line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")));
         }
         AfterGate::Default(within) => line(
             inner,
@@ -203,4 +169,43 @@ fn reading(view: &PlanView<'_>, step: &str, label: &str) -> String {
         .iter()
         .find(|(id, kind, _)| id == step && kind == label)
         .map_or(String::new(), |(_, _, evaluation)| format!(" [now: {}]", clauses(evaluation).join("; ")))
+}
+
+/// What a step would do: requests, details, the forecast, what stays unknown.
+fn preview_view(line: &mut impl FnMut(usize, &str), inner: usize, preview: &Preview) {
+    for request in &preview.requests {
+        for (index, part) in request.lines().enumerate() {
+            line(inner, &format!("{}{part}", if index == 0 { "→ " } else { "  " }));
+        }
+    }
+    for detail in preview.details.iter().take(DETAILS) {
+        line(inner, detail);
+    }
+    if preview.details.len() > DETAILS {
+        line(inner, &format!("… and {} lines more", preview.details.len() - DETAILS));
+    }
+    if let Some(forecast) = &preview.forecast {
+        let number =
+            |value: Option<u64>| value.map_or("not known before".to_owned(), |value| value.to_string());
+        let mut text = format!("connections: up to {} during it", number(forecast.during));
+        if let Some(after) = forecast.after {
+            text.push_str(&format!(", about {after} after"));
+        }
+        if let Some(limit) = forecast.limit {
+            text.push_str(&format!(", limit {limit}"));
+            if forecast.during.is_some_and(|during| during > limit) {
+                text.push_str(" — the peak passes the limit: some logins will be refused for that time");
+            }
+        }
+        line(inner, &format!("{text} ({})", forecast.basis));
+    }
+    for unknown in &preview.unknown {
+        line(inner, &format!("measured when reached: {unknown}"));
+    }
+    for warning in &preview.warnings {
+        line(inner, &format!("warning: {warning}"));
+    }
+    for consent in &preview.consents {
+        line(inner, &format!("asks: {}", consent.question));
+    }
 }

@@ -69,6 +69,10 @@ pub struct LadderSpec {
 
 /// The gates of a step.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a step, and steps are few: a box would only hide the shape"
+)]
 pub enum GateSpec {
     /// Nothing said: a mutating step gets the default.
     Unsaid,

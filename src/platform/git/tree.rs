@@ -86,7 +86,7 @@ impl Tree {
         if ended.code == Some(0) && !ended.timed_out {
             return Ok(ended.stdout);
         }
-        Err(self.failed(what, &ended))
+        Err(Self::failed(what, &ended))
     }
 
     pub(super) fn run(&self, mut child: Child, lines: &Lines<'_>) -> Result<Ended, Fault> {
@@ -96,7 +96,7 @@ impl Tree {
             .map_err(|fault| fault.hint("on Debian and Ubuntu: `apt-get install git`"))
     }
 
-    pub(super) fn failed(&self, what: &str, ended: &Ended) -> Fault {
+    pub(super) fn failed(what: &str, ended: &Ended) -> Fault {
         let told = ended.lines.join("; ");
         let (kind, hint) = match () {
             () if ended.timed_out => (FaultKind::Network, "git did not end in time"),

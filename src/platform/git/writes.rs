@@ -65,7 +65,7 @@ impl GitWrites for Tree {
         }
         self.unstage();
         let told = String::from_utf8_lossy(&ended.stdout);
-        let mut fault = self.failed(what, &ended);
+        let mut fault = Self::failed(what, &ended);
         if told.contains("nothing to commit") || told.contains("no changes added") {
             fault = Fault::new(FaultKind::Refused, what, "there is nothing to commit");
         } else if fault.why.contains("user.email") || fault.why.contains("tell me who you are") {
@@ -94,7 +94,7 @@ impl GitWrites for Tree {
             _ => {
                 // Fails when nothing is under way, which is as good.
                 let _ = self.ask(self.git(["revert", "--abort"], LOCAL), "aborting the revert");
-                let fault = self.failed(&what, &ended);
+                let fault = Self::failed(&what, &ended);
                 Err(ChangeError::nothing_changed(
                     fault.hint(
                         "the tree is as it was; local changes to the same files? `git stash` them first",
@@ -123,16 +123,16 @@ impl GitWrites for Tree {
             Some('!') => {
                 Err(ChangeError::nothing_changed(refused(&what, status.unwrap_or_default(), &ended)))
             }
-            _ => Err(self.unfinished(&what, &ended)),
+            _ => Err(Self::unfinished(&what, &ended)),
         }
     }
 }
 
 impl Tree {
     /// A push that ended without a verdict: refused before anything was sent, or cut.
-    fn unfinished(&self, what: &str, ended: &Ended) -> ChangeError {
+    fn unfinished(what: &str, ended: &Ended) -> ChangeError {
         let told = ended.lines.join("\n");
-        let fault = self.failed(what, ended);
+        let fault = Self::failed(what, ended);
         let early = matches!(fault.kind, FaultKind::Credentials)
             || told.contains("Could not resolve host")
             || told.contains("Failed to connect")

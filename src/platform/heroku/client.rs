@@ -86,7 +86,6 @@ impl Heroku {
         options.redactor.learn(&options.token);
         let loopback = is_loopback(&options.api_url);
         let build = |timeout: Duration, bypass: bool| {
-            #[expect(clippy::disallowed_methods, reason = "the platform's door for HTTP")]
             let builder = Client::builder()
                 .user_agent(concat!("runbook/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(5))
@@ -198,18 +197,16 @@ impl Heroku {
             tried += 1;
             let fault = match self.send(&Method::GET, path, None, range) {
                 Ok(answer) if answer.status == 200 || answer.status == 206 => {
-                    match serde_json::from_str(&answer.body) {
-                        Ok(json) => return Ok((json, answer.headers, answer.status)),
-                        Err(_) => {
-                            let mut fault = Fault::new(
-                                FaultKind::Broken,
-                                format!("GET {path}"),
-                                "the answer is no whole JSON: it was cut, or something between answered",
-                            );
-                            fault.request_ids = request_ids(&answer.headers);
-                            fault
-                        }
+                    if let Ok(json) = serde_json::from_str(&answer.body) {
+                        return Ok((json, answer.headers, answer.status));
                     }
+                    let mut fault = Fault::new(
+                        FaultKind::Broken,
+                        format!("GET {path}"),
+                        "the answer is no whole JSON: it was cut, or something between answered",
+                    );
+                    fault.request_ids = request_ids(&answer.headers);
+                    fault
                 }
                 Ok(answer) => explain("GET", path, &answer, &self.options.redactor),
                 Err(lost) => lost.fault,
@@ -302,11 +299,11 @@ fn request_id() -> String {
     let bits = fastrand::u128(..);
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        (bits >> 96) as u32,
-        (bits >> 80) as u16,
-        (bits >> 64) as u16 & 0xfff,
-        (bits >> 48) as u16 & 0x3fff | 0x8000,
-        bits as u64 & 0xffff_ffff_ffff
+        bits >> 96,
+        bits >> 80 & 0xffff,
+        bits >> 64 & 0xfff,
+        bits >> 48 & 0x3fff | 0x8000,
+        bits & 0xffff_ffff_ffff
     )
 }
 

@@ -310,7 +310,7 @@ impl DatabaseWrites for Database {
         let what = format!("killing {} idle sessions at {}", victims.len(), self.name());
         if victims.is_empty() {
             return Ok(effect(Killed {
-                killed: Vec::new(),
+                ids: Vec::new(),
                 spared: Vec::new(),
                 one_by_one: false,
                 cut_short: None,
@@ -324,7 +324,7 @@ impl DatabaseWrites for Database {
         });
         let settle_ms = u64::try_from(self.answer_timeout.as_millis()).unwrap_or(u64::MAX);
         match asked {
-            Ok(Killed { killed, cut_short: Some(why), .. }) => Err(ChangeError {
+            Ok(Killed { ids: killed, cut_short: Some(why), .. }) => Err(ChangeError {
                 certainty: if matches!(why, StatementFault::Lost(_)) {
                     Certainty::InDoubt
                 } else if killed.is_empty() {
@@ -357,7 +357,7 @@ impl DatabaseWrites for Database {
 }
 
 fn effect(done: Killed) -> Effect {
-    Effect::Killed { killed: done.killed, spared: done.spared, one_by_one: done.one_by_one }
+    Effect::Killed { killed: done.ids, spared: done.spared, one_by_one: done.one_by_one }
 }
 
 fn cut_short(why: &StatementFault, what: &str, killed: &[u64]) -> Fault {

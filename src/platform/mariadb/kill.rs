@@ -27,12 +27,12 @@ pub struct Sight {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Killed {
     /// Ids really killed.
-    pub killed: Vec<u64>,
+    pub ids: Vec<u64>,
     /// Planned and not killed: awake, gone, or not to be touched by then.
     pub spared: Vec<u64>,
     /// Single kills were used.
     pub one_by_one: bool,
-    /// Why it ended early, when it did; what is in `killed` was done.
+    /// Why it ended early, when it did; what is in `ids` was done.
     pub cut_short: Option<StatementFault>,
 }
 
@@ -148,7 +148,7 @@ impl Session {
     ) -> Result<Killed, StatementFault> {
         if victims.is_empty() || rule.at_most == 0 {
             return Ok(Killed {
-                killed: Vec::new(),
+                ids: Vec::new(),
                 spared: victims.iter().map(|v| v.id).collect(),
                 one_by_one: false,
                 cut_short: None,
@@ -194,7 +194,7 @@ impl Session {
         }
         Ok(Killed {
             spared: victims.iter().map(|v| v.id).filter(|id| !killed.contains(id)).collect(),
-            killed,
+            ids: killed,
             one_by_one: true,
             cut_short,
         })
@@ -223,7 +223,7 @@ fn read_killed(row: &Cells, victims: &[Victim]) -> Result<Killed, StatementFault
         .then_some(StatementFault::Refused { code, message: escape_short(&row.words("message")?, 300) });
     Ok(Killed {
         spared: victims.iter().map(|v| v.id).filter(|id| !killed.contains(id)).collect(),
-        killed,
+        ids: killed,
         one_by_one: false,
         cut_short,
     })

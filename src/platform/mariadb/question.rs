@@ -83,10 +83,13 @@ impl Ticket {
     }
 }
 
+/// What is put to the connection.
+pub type Work<T> = Box<dyn FnMut(&mut Session) -> Result<T, StatementFault> + Send>;
+
 /// What is asked, and where the answer goes.
 pub struct Question<T> {
     /// Puts it to the connection.
-    pub work: Box<dyn FnMut(&mut Session) -> Result<T, StatementFault> + Send>,
+    pub work: Work<T>,
     /// Takes the answer.
     pub reply: SyncSender<Result<T, Unserved>>,
     /// Shared with the asker.

@@ -75,7 +75,7 @@ impl DatabaseUrl {
         let mut broken = UrlError::Shape;
         for (at, _) in rest.rmatch_indices('@') {
             match Place::parse(&rest[at + 1..]) {
-                Ok(place) => return Self::assemble(&rest[..at], place),
+                Ok(place) => return Self::assemble(&rest[..at], &place),
                 Err(UrlError::Port) => broken = UrlError::Port,
                 Err(_) => {}
             }
@@ -86,7 +86,7 @@ impl DatabaseUrl {
         Err(broken)
     }
 
-    fn assemble(login: &str, place: Place<'_>) -> Result<Self, UrlError> {
+    fn assemble(login: &str, place: &Place<'_>) -> Result<Self, UrlError> {
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
         let user = decode(user).ok_or(UrlError::Encoding("user"))?;
         if user.is_empty() {
