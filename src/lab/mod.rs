@@ -2,4 +2,14 @@
 //! loopback. It is reached through real sockets only, shares no type with the Heroku client and must never be
 //! imported by anything but `cli`.
 
+pub mod control;
+pub mod door;
 pub mod heroku;
+pub mod http;
+pub mod repository;
+pub mod scenario;
+pub mod server;
+pub mod settings;
+pub mod site;
+pub mod traffic;
+pub mod wiki;

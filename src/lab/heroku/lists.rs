@@ -1,0 +1,86 @@
+//! Lists with `Range`, 206 and `Next-Range` (facts §1, Lists).
+
+use serde_json::Value as Json;
+
+use super::answer::Answer;
+
+const FACT: &str = "§1 Lists: Range, 206, Next-Range";
+
+fn key(item: &Json, field: &str) -> (u64, String) {
+    match &item[field] {
+        Json::Number(number) => (number.as_u64().unwrap_or(0), String::new()),
+        Json::String(text) => (0, text.clone()),
+        _ => (0, String::new()),
+    }
+}
+
+/// The part of `items` that `range` asks for; without one the first 200, oldest first by the first of `fields`.
+pub fn page(mut items: Vec<Json>, fields: &[&str], range: Option<&str>) -> Answer {
+    let default = fields.first().copied().unwrap_or("id");
+    let range = range.unwrap_or_default();
+    let (head, options) = range.split_once(';').unwrap_or((range, ""));
+    let mut head = head.split_whitespace();
+    let field = head.next().unwrap_or(default).to_owned();
+    let span = head.next().unwrap_or("..").to_owned();
+    if !fields.contains(&field.as_str()) {
+        return Answer::error(
+            416,
+            "requested_range_not_satisfiable",
+            format!("Cannot sort by {field}"),
+            FACT,
+        );
+    }
+    let option = |name: &str| {
+        options
+            .split([',', ';'])
+            .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    };
+    let descending = option("order").is_some_and(|order| order == "desc");
+    let most = option("max").and_then(|max| max.parse::<usize>().ok()).unwrap_or(200).min(1000);
+    items.sort_by_key(|item| key(item, &field));
+    if descending {
+        items.reverse();
+    }
+    let from = span.split("..").next().unwrap_or_default();
+    if !from.is_empty() {
+        let (exclusive, from) = from.strip_prefix(']').map_or((false, from), |from| (true, from));
+        let text = |item: &Json| {
+            let (number, text) = key(item, &field);
+            if text.is_empty() { number.to_string() } else { text }
+        };
+        let place = items.iter().position(|item| text(item) == from);
+        let start = place.map_or(items.len(), |place| place + usize::from(exclusive));
+        items.drain(..start.min(items.len()));
+    }
+    let more = items.len() > most;
+    items.truncate(most);
+    let last = items.last().map(|item| {
+        let (number, text) = key(item, &field);
+        if text.is_empty() { number.to_string() } else { text }
+    });
+    let mut answer = Answer::new(if more { 206 } else { 200 }, Json::Array(items), FACT);
+    answer.headers.push(("Accept-Ranges", fields.join(", ")));
+    if let (true, Some(last)) = (more, last) {
+        let order = if descending { ", order=desc" } else { "" };
+        answer.headers.push(("Next-Range", format!("{field} ]{last}..; max={most}{order}")));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn newest_first_and_on_to_the_next_page() {
+        let items: Vec<Json> = (1..=5).map(|version| json!({ "version": version })).collect();
+        let first = page(items.clone(), &["version"], Some("version ..; order=desc, max=2"));
+        assert_eq!((first.status, &first.body), (206, &json!([{ "version": 5 }, { "version": 4 }])));
+        let next = first.headers.iter().find(|(name, _)| *name == "Next-Range").unwrap().1.clone();
+        let second = page(items.clone(), &["version"], Some(&next));
+        assert_eq!(second.body, json!([{ "version": 3 }, { "version": 2 }]));
+        assert_eq!(page(items.clone(), &["version"], None).body[0], json!({ "version": 1 }));
+        assert_eq!(page(items, &["version"], Some("name ..")).status, 416);
+    }
+}

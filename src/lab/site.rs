@@ -1,0 +1,239 @@
+//! One rehearsal, assembled: database, platform, wiki, visitors, and the incident under way. Dropping it ends every
+//! process it started and removes its folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use serde_json::{Value as Json, json};
+
+use super::door;
+use super::heroku::{self, Heroku};
+use super::repository::{Fix, Repository};
+use super::scenario::Scenario;
+use super::server::{self, Counters, Server};
+use super::traffic::{Seen, Traffic};
+
+/// The app of the guide.
+pub const APP: &str = "wizzypedia";
+
+/// What a rehearsal is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of its own; made, and removed at the end.
+    pub dir: PathBuf,
+    /// The incident.
+    pub scenario: Scenario,
+    /// What waits in the wiki's working tree; the scenario's own when absent.
+    pub fix: Option<Fix>,
+    /// How many times faster than the real platform.
+    pub time_scale: f64,
+    /// Connections that the database takes.
+    pub limit: u32,
+    /// Web dynos at the start.
+    pub dynos: u32,
+    /// Preboot is on.
+    pub preboot: bool,
+    /// The folder is left behind.
+    pub keep: bool,
+}
+
+/// A rehearsal under way. Fields are dropped in this order: visitors first, the database last.
+pub struct Site {
+    traffic: Traffic,
+    platform: Heroku,
+    /// The forgotten transaction of the lock scenario.
+    _blocker: Option<mysql::Conn>,
+    server: Server,
+    token: String,
+    options: Options,
+    _removed: Folder,
+}
+
+/// Removes the folder when everything in it has ended.
+struct Folder {
+    dir: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// The stand-ins for the buildpack's programs: dynos find them first in `PATH`.
+fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = dir.join("bin");
+    fs::create_dir_all(&bin)?;
+    let own = std::env::current_exe()?;
+    for (name, command) in [("heroku-php-apache2", "wiki"), ("php", "php")] {
+        let file = bin.join(name);
+        fs::write(&file, format!("#!/bin/sh\nexec '{}' lab {command} -- \"$@\"\n", own.display()))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(bin)
+}
+
+impl Site {
+    /// Builds everything and waits until the incident is there.
+    ///
+    /// # Errors
+    /// MariaDB or git are not installed, the folder exists, a dyno does not come up, or the incident does not come.
+    pub fn start(options: Options, say: &dyn Fn(&str)) -> io::Result<Self> {
+        if options.dir.exists() && fs::read_dir(&options.dir)?.next().is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!(
+                    "{} is not empty: is a lab running there? `runbook lab down` ends it",
+                    options.dir.display()
+                ),
+            ));
+        }
+        fs::create_dir_all(&options.dir)?;
+        let folder = Folder { dir: options.dir.clone(), keep: options.keep };
+        let token = format!("HRKU-{}", door::uuid());
+        say("starting a private MariaDB server");
+        let server = Server::start(server::Options {
+            dir: options.dir.join("mysql"),
+            limit: options.limit,
+            password: door::uuid().replace('-', ""),
+            account_limit: 0,
+        })?;
+        say("making the wiki's repository");
+        let repository =
+            Repository::make(&options.dir.join("wiki"), options.fix.unwrap_or(options.scenario.fix()))?;
+        repository.publish(&options.dir.join("heroku/git").join(format!("{APP}.git")))?;
+        let habits = options.scenario.habits();
+        let grace = Duration::from_secs(10).div_f64(options.time_scale);
+        say("starting the Heroku simulator");
+        let platform = Heroku::start(heroku::Options {
+            dir: options.dir.join("heroku"),
+            token: token.clone(),
+            app: APP.to_owned(),
+            formation: vec![("web".to_owned(), options.dynos, "Standard-1X".to_owned())],
+            config: BTreeMap::from([
+                ("JAWSDB_MARIA_URL".to_owned(), server.url()),
+                ("WEB_CONCURRENCY".to_owned(), habits.workers.to_string()),
+                ("WIKI_SECRET_KEY".to_owned(), door::uuid()),
+            ]),
+            habits: habits.environment(grace),
+            path: stand_ins(&options.dir)?,
+            time_scale: options.time_scale,
+        })?;
+        repository.add_remote(&format!("{}/{APP}.git", platform.git_url()))?;
+        platform.deploy_history(&repository.history()?)?;
+        if options.preboot {
+            platform.enable("preboot");
+        }
+        say("waiting for the dynos");
+        if !platform.await_up(Duration::from_secs(90)) {
+            return Err(io::Error::other(format!("the dynos did not come up:\n{}", platform.last_logs(10))));
+        }
+        let blocker = match options.scenario {
+            Scenario::Lock => Some(Self::block(&server).map_err(io::Error::other)?),
+            _ => None,
+        };
+        let traffic = Traffic::start(platform.router(), habits.fill_rate, 200);
+        let site = Self { traffic, platform, _blocker: blocker, server, token, options, _removed: folder };
+        say("visitors come; waiting for the incident");
+        site.await_incident()?;
+        site.traffic.set_rate(habits.rate);
+        Ok(site)
+    }
+
+    /// A transaction that somebody has forgotten.
+    fn block(server: &Server) -> mysql::Result<mysql::Conn> {
+        let opts = mysql::OptsBuilder::from_opts(mysql::Opts::from_url(&server.url())?).prefer_socket(false);
+        #[expect(clippy::disallowed_methods, reason = "the forgotten transaction of the scenario")]
+        let mut conn = mysql::Conn::new(opts)?;
+        conn.query_drop("BEGIN")?;
+        conn.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
+        Ok(conn)
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small limit")]
+    fn await_incident(&self) -> io::Result<()> {
+        let wanted = (f64::from(self.options.limit) * self.options.scenario.begins_at()).ceil() as u64;
+        let mut last = None;
+        let mut in_a_row = 0;
+        let begun = door::wait_until(Duration::from_secs(90), || {
+            let Ok(now) = self.server.counters() else { return false };
+            let full = match self.options.scenario {
+                Scenario::Churn => self.traffic.seen().pages > 100,
+                Scenario::Load | Scenario::Lock => now.used >= wanted,
+                // A leak is one when it refuses people, not only when it is high.
+                Scenario::Leak | Scenario::SlowLeak => now.used >= wanted && now.refused > 0,
+                Scenario::Full => now.used >= wanted && self.server.try_login().is_err(),
+            };
+            in_a_row = if full { in_a_row + 1 } else { 0 };
+            last = Some(now);
+            in_a_row >= 3
+        });
+        if begun {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "the incident did not come within 90 s: {last:?}, {:?}\n{}",
+            self.traffic.seen(),
+            self.platform.last_logs(10)
+        )))
+    }
+
+    /// The environment in which `runbook` meets this lab instead of Heroku.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("HEROKU_API_KEY", self.token.clone()),
+            ("HEROKU_API_URL", self.platform.api_url()),
+            ("HEROKU_GIT_URL", self.platform.git_url()),
+            ("HEROKU_APP", APP.to_owned()),
+            ("RUNBOOK_STATE_DIR", self.options.dir.join("state").display().to_string()),
+        ]
+    }
+
+    /// The wiki's working tree.
+    pub fn wiki(&self) -> PathBuf {
+        self.options.dir.join("wiki")
+    }
+
+    /// What visitors saw.
+    pub fn seen(&self) -> Seen {
+        self.traffic.seen()
+    }
+
+    /// What the database counts.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn counters(&self) -> mysql::Result<Counters> {
+        self.server.counters()
+    }
+
+    /// Changes the visitors' rate, pages a second.
+    pub fn set_rate(&self, rate: f64) {
+        self.traffic.set_rate(rate);
+    }
+
+    /// Everything that can be asked of it.
+    pub fn status(&self) -> Json {
+        let environment: BTreeMap<&str, String> = self.environment().into_iter().collect();
+        json!({
+            "scenario": self.options.scenario,
+            "environment": environment,
+            "wiki": self.wiki(),
+            "web_url": format!("http://{}/", self.platform.router()),
+            "requests": self.options.dir.join("heroku/requests.jsonl"),
+            "general_log": self.server.general_log(),
+            "overseer_url": self.server.overseer_url(),
+            "database": self.server.counters().ok(),
+            "pages": self.seen(),
+            "dynos": self.platform.dynos(),
+        })
+    }
+}

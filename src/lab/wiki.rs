@@ -1,0 +1,252 @@
+//! The leaky wiki: the program that a dyno of the lab runs in place of Apache, PHP-FPM and MediaWiki. It reads the
+//! files of the commit that was pushed, and so leaks connections or does not. Its database sessions are real.
+//!
+//! A request takes one connection and, as extensions do, opens more. Without a hook that closes them they stay open,
+//! asleep, until the process ends.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder};
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+
+use super::door;
+use super::settings::{Wiki, apache};
+
+/// How the program is started, beside its arguments.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `PORT`.
+    pub port: u16,
+    /// `JAWSDB_MARIA_URL`.
+    pub database: String,
+    /// `WEB_CONCURRENCY`: PHP processes.
+    pub workers: u32,
+    /// Connections that the extensions of one page open beside its own (below 1: by chance).
+    pub links: f64,
+    /// What a page's query takes.
+    pub slow: Duration,
+    /// Connections that a page opens and closes one after another.
+    pub churn: u32,
+    /// Each page writes the same row.
+    pub writes: bool,
+    /// How long the old program lives on after SIGTERM (requests in hand).
+    pub grace: Duration,
+}
+
+struct Program {
+    environment: Environment,
+    settings: Wiki,
+    opts: Opts,
+    /// Persistent connections that wait for their next page.
+    idle: Mutex<Vec<Conn>>,
+    /// What nobody closes.
+    leaked: Mutex<Vec<Conn>>,
+    pages: AtomicU64,
+}
+
+#[expect(clippy::print_stderr, reason = "a dyno's program logs to its standard error, as on the platform")]
+fn log(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Runs until SIGTERM; the result is its exit code.
+pub fn run(arguments: &[String], root: &Path, environment: Environment) -> i32 {
+    log("DOCUMENT_ROOT changed to './'");
+    let told = apache(arguments, root);
+    let settings = match (&told, std::fs::read_to_string(root.join("LocalSettings.php"))) {
+        (Err(why), _) => {
+            log(why);
+            log("Process exited unexpectedly: httpd");
+            return 1;
+        }
+        (Ok(_), Err(_)) => {
+            log("PHP Fatal error:  Uncaught Error: Failed opening required 'LocalSettings.php'");
+            return 255;
+        }
+        (Ok(_), Ok(php)) => Wiki::read(&php),
+    };
+    match serve(environment, settings) {
+        Ok(code) => code,
+        Err(error) => {
+            log(&format!("httpd: {error}"));
+            1
+        }
+    }
+}
+
+fn serve(environment: Environment, settings: Wiki) -> io::Result<i32> {
+    let opts = Opts::from_url(&environment.database).map_err(io::Error::other)?;
+    let opts: Opts = OptsBuilder::from_opts(opts)
+        .prefer_socket(false)
+        .max_allowed_packet(Some(1 << 24))
+        .tcp_connect_timeout(Some(Duration::from_secs(5)))
+        .into();
+    let listener = TcpListener::bind(("127.0.0.1", environment.port))?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    log(&format!("Starting php-fpm with {} workers...", environment.workers));
+    log(&format!("Application ready for connections on port {}.", environment.port));
+    let program = Program {
+        opts,
+        settings,
+        idle: Mutex::default(),
+        leaked: Mutex::default(),
+        pages: AtomicU64::new(0),
+        environment,
+    };
+    let mut signals = Signals::new([SIGTERM])?;
+    std::thread::scope(|scope| {
+        for _ in 0..program.environment.workers.max(1) {
+            scope.spawn(|| {
+                while let Ok(request) = server.recv() {
+                    program.answer(request);
+                }
+            });
+        }
+        let _ = signals.forever().next();
+        log("SIGTERM received, attempting graceful shutdown...");
+        door::pause(program.environment.grace);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the end of a dyno's program: workers may hang in a query"
+        )]
+        std::process::exit(143)
+    })
+}
+
+/// What a page failed of.
+fn describe(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(error) => {
+            format!("SQLSTATE[HY000] [{}] {}", error.code, error.message)
+        }
+        other => format!("SQLSTATE[HY000] [2006] MySQL server has gone away ({other})"),
+    }
+}
+
+impl Program {
+    fn answer(&self, request: tiny_http::Request) {
+        let path = request.url().to_owned();
+        let number = self.pages.fetch_add(1, Ordering::Relaxed);
+        let cached = self.settings.cached && !number.is_multiple_of(4);
+        let (status, body) = if cached {
+            (200, page(&path, "from the cache"))
+        } else {
+            match self.render(number) {
+                Ok(text) => (200, page(&path, &text)),
+                Err(error) => {
+                    let told = describe(&error);
+                    log(&format!("PHP message: Wikimedia\\Rdbms\\DBConnectionError: {told}"));
+                    (
+                        500,
+                        format!(
+                            "<!DOCTYPE html><title>Internal error</title><p>Cannot access the database: {told}</p>"
+                        ),
+                    )
+                }
+            }
+        };
+        let response = tiny_http::Response::from_string(body).with_status_code(status);
+        let _ = request.respond(response);
+    }
+
+    fn connect(&self) -> mysql::Result<Conn> {
+        #[expect(clippy::disallowed_methods, reason = "the wiki opens what the rehearsal is about")]
+        Conn::new(self.opts.clone())
+    }
+
+    /// The page's own connection: a persistent one that is still good, or a new one.
+    fn link(&self) -> mysql::Result<Conn> {
+        // Without persistent connections none is ever put aside.
+        while let Some(mut kept) = self.idle.lock().map_or(None, |mut idle| idle.pop()) {
+            if kept.query_drop("SELECT 1").is_ok() {
+                return Ok(kept);
+            }
+        }
+        self.connect()
+    }
+
+    fn render(&self, number: u64) -> mysql::Result<String> {
+        let mut own = self.link()?;
+        for _ in 0..self.environment.churn {
+            self.connect()?.query_drop("SELECT 1")?;
+        }
+        let text: Option<String> =
+            own.query_first(format!("SELECT text FROM page WHERE page_id = {}", number % 3 + 1))?;
+        if self.environment.writes {
+            own.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
+        }
+        let mut opened = Vec::new();
+        let wanted = self.environment.links
+            + f64::from(u8::from(self.settings.job_run_rate > 0.0)) * 0.25 * self.environment.links;
+        let mut links = wanted.floor();
+        if fastrand::f64() < wanted.fract() {
+            links += 1.0;
+        }
+        while links >= 1.0 {
+            let mut link = self.connect()?;
+            link.query_drop("SELECT COUNT(*) FROM page")?;
+            opened.push(link);
+            links -= 1.0;
+        }
+        if !self.environment.slow.is_zero() {
+            // Without miser mode the special pages' queries run on each request.
+            own.query_drop(format!("SELECT SLEEP({})", self.environment.slow.as_secs_f64()))?;
+        }
+        if !self.settings.closes
+            && let Ok(mut leaked) = self.leaked.lock()
+        {
+            leaked.append(&mut opened);
+        }
+        if self.settings.persistent
+            && let Ok(mut idle) = self.idle.lock()
+        {
+            idle.push(own);
+        }
+        Ok(text.unwrap_or_default())
+    }
+}
+
+fn page(path: &str, text: &str) -> String {
+    let path: String = path.chars().filter(|c| c.is_alphanumeric() || "/_-".contains(*c)).collect();
+    format!("<!DOCTYPE html><title>{path}</title><p>{text}</p>")
+}
+
+/// `php FILE ARGS` of a one-off or release dyno: what the wiki's maintenance scripts do to the database.
+pub fn php(arguments: &[String], root: &Path, database: &str) -> i32 {
+    let Some(script) = arguments.first() else { return 1 };
+    let known = ["maintenance/runJobs.php", "maintenance/update.php", "maintenance/run.php"];
+    if !known.contains(&script.as_str()) && !root.join(script).is_file() {
+        log(&format!("Could not open input file: {script}"));
+        return 1;
+    }
+    let done = || -> mysql::Result<()> {
+        let opts = Opts::from_url(database).map_err(mysql::Error::UrlError)?;
+        #[expect(clippy::disallowed_methods, reason = "a maintenance script has its own connection")]
+        let mut conn = Conn::new(OptsBuilder::from_opts(opts).prefer_socket(false))?;
+        if script.ends_with("runJobs.php") {
+            let most = arguments
+                .iter()
+                .find_map(|argument| argument.strip_prefix("--maxjobs=")?.parse::<u32>().ok())
+                .unwrap_or(u32::MAX);
+            conn.query_drop(format!("DELETE FROM job ORDER BY job_id LIMIT {most}"))?;
+            log(&format!("{} jobs done", conn.affected_rows()));
+        } else {
+            conn.query_drop("SELECT COUNT(*) FROM page")?;
+        }
+        Ok(())
+    };
+    match done() {
+        Ok(()) => 0,
+        Err(error) => {
+            log(&describe(&error));
+            1
+        }
+    }
+}
