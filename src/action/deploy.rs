@@ -318,7 +318,7 @@ impl Deploy {
         let Change::Push { commit, .. } = &pushed.change else {
             return Err(Fault::new(FaultKind::Missing, "proving the deploy", "no push is on record").into());
         };
-        match await_release(scene, &last.before, Some(commit))? {
+        match await_release(scene, &last.before, last.at, Some(commit))? {
             Some(Err(wait)) => Ok(wait),
             Some(Ok(release)) => {
                 match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
@@ -365,7 +365,7 @@ impl Deploy {
             if seen.contains(&slug) || seen.len() >= SLUGS_AT_MOST {
                 continue;
             }
-            if heroku.slug(&slug)?.commit.as_deref() == Some(commit) {
+            if scene.observer.commit_of(&slug)?.as_deref() == Some(commit) {
                 let change = Change::Promote { slug, commit: commit.to_owned() };
                 let before = before_release(scene, before.live_commit.clone())?;
                 return Ok(Next::Change { change, before });

@@ -125,8 +125,12 @@ impl Action for KillIdle {
         match database.idle_sessions(&rule) {
             Ok(sessions) => {
                 let victims: Vec<_> = sessions.iter().map(victim).collect();
-                preview.requests.push(database.kill_sql(&victims, &rule));
-                preview.details.push(format!("{} sessions match now", sessions.len()));
+                if victims.is_empty() {
+                    preview.details.push("no session matches now: no statement would be sent".to_owned());
+                } else {
+                    preview.requests.push(database.kill_sql(&victims, &rule));
+                    preview.details.push(format!("{} sessions match now", sessions.len()));
+                }
                 preview.details.extend(sessions.iter().take(SHOWN).map(|session| {
                     format!(
                         "  {} {}@{} asleep {:.0} s",

@@ -109,7 +109,7 @@ pub(crate) fn await_replaced(
     if seen.at < changed {
         return wait("a list of dynos newer than the change".to_owned());
     }
-    let formation = scene.observer.heroku().formation()?;
+    let formation = scene.observer.formation(changed)?.value;
     let wanted = Wanted { formation: &formation, kind, name, release };
     match replacing(&before.dynos, &seen.value, wanted) {
         Replacing::Done(number) => Ok(Ok(number)),
@@ -147,7 +147,7 @@ pub(crate) fn live(scene: &Scene<'_>) -> Result<(Option<Release>, Option<String>
     let releases = scene.observer.heroku().releases(10)?;
     let Some(current) = releases.iter().find(|release| release.current) else { return Ok((None, None)) };
     let commit = match &current.slug {
-        Some(slug) => scene.observer.heroku().slug(slug)?.commit,
+        Some(slug) => scene.observer.commit_of(slug)?,
         None => None,
     };
     Ok((Some(current.clone()), commit))
@@ -175,11 +175,13 @@ pub(crate) fn before_release(scene: &Scene<'_>, live_commit: Option<String>) -> 
 pub(crate) fn await_release(
     scene: &Scene<'_>,
     before: &Before,
+    changed: Moment,
     commit: Option<&str>,
 ) -> Result<Option<Result<Release, Next>>, Failure> {
-    let heroku = scene.observer.heroku();
     let known = before.release.unwrap_or(0);
-    let Some(newest) = heroku.releases(3)?.into_iter().find(|release| release.version > known) else {
+    let Some(newest) =
+        scene.observer.releases(changed)?.value.into_iter().find(|release| release.version > known)
+    else {
         return Ok(None);
     };
     let what = format!("proving release v{} of {}", newest.version, scene.app);
@@ -210,7 +212,7 @@ pub(crate) fn await_release(
         }))),
         ReleaseStatus::Succeeded => {
             if let (Some(commit), Some(slug)) = (commit, &newest.slug) {
-                let built = heroku.slug(slug)?.commit;
+                let built = scene.observer.commit_of(slug)?;
                 if let Some(built) = built.filter(|built| built != commit) {
                     let why = format!("it runs commit {}, not {}", short(&built), short(commit));
                     return Err(Fault::new(FaultKind::Refused, what, why)

@@ -317,7 +317,7 @@ impl Rollback {
     }
 
     fn prove(scene: &Scene<'_>, last: &Made, commit: Option<&str>, note: String) -> Result<Next, Failure> {
-        match await_release(scene, &last.before, commit)? {
+        match await_release(scene, &last.before, last.at, commit)? {
             Some(Err(wait)) => Ok(wait),
             None => Ok(Next::Wait {
                 awaited: "the new release to appear".to_owned(),

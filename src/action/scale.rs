@@ -56,9 +56,8 @@ impl Scale {
         quantity == self.to() || (never_up && quantity < self.to())
     }
 
-    fn row(&self, scene: &Scene<'_>) -> Result<Formation, Failure> {
+    fn row(&self, scene: &Scene<'_>, formation: Vec<Formation>) -> Result<Formation, Failure> {
         let kind = self.kind.or("web".to_owned());
-        let formation = scene.observer.heroku().formation()?;
         let known: Vec<_> = formation.iter().map(|row| row.kind.clone()).collect();
         formation.into_iter().find(|row| row.kind == kind).ok_or_else(|| {
             Fault::new(
@@ -97,7 +96,7 @@ impl Action for Scale {
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
-        let row = self.row(scene)?;
+        let row = self.row(scene, scene.observer.heroku().formation()?)?;
         let to = self.to();
         let mut preview = Preview::default();
         if self.nothing_to_do(row.quantity) {
@@ -112,7 +111,11 @@ impl Action for Scale {
     }
 
     fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
-        let row = self.row(scene)?;
+        let formation = match progress.made.last() {
+            None => scene.observer.heroku().formation()?,
+            Some(made) => scene.observer.formation(made.at)?.value,
+        };
+        let row = self.row(scene, formation.clone())?;
         let to = self.to();
         let Some(made) = progress.made.last() else {
             if self.nothing_to_do(row.quantity) {
@@ -124,7 +127,6 @@ impl Action for Scale {
                 }));
             }
             let dynos = scene.observer.heroku().dynos()?;
-            let formation = scene.observer.heroku().formation()?;
             let before = Before {
                 quantity: Some(row.quantity),
                 dynos: triples(&dynos, &formation),

@@ -6,6 +6,7 @@ use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Awaits, Done, Next, Preview, Verb};
+use crate::health::show_seconds;
 use crate::source::{Diagnostic, Spanned};
 
 /// Wait until a condition holds.
@@ -80,7 +81,9 @@ impl Action for Wait {
     }
 
     fn preview(&self, _: &Scene<'_>) -> Result<Preview, Failure> {
-        let hold = self.hold.as_ref().map_or(String::new(), |hold| format!(" for {}", hold.text.value));
+        let hold = self.hold.as_ref().map_or(String::new(), |hold| {
+            format!(" for {}", show_seconds(hold.or(Duration::ZERO).as_secs_f64()))
+        });
         Ok(Preview { summary: format!("wait until {}{hold}", self.until.value), ..Preview::default() })
     }
 

@@ -116,6 +116,8 @@ struct Frame {
     repeats: u32,
     abort_hits: u32,
     done: Option<Done>,
+    /// What was said to be awaited: said once, not at each look.
+    awaited: Option<String>,
 }
 
 /// Which part of the plan the queue holds.
@@ -430,6 +432,7 @@ impl Machine {
             repeats: 0,
             abort_hits: 0,
             done: None,
+            awaited: None,
             ladder,
             step,
         });
@@ -709,9 +712,8 @@ impl Machine {
                     self.action_failed(now, failure, events);
                     return;
                 }
-                let unchanged =
-                    matches!(&frame.phase, Phase::Pausing { awaited: earlier, .. } if *earlier == awaited);
-                if !unchanged {
+                if frame.awaited.as_ref() != Some(&awaited) {
+                    frame.awaited = Some(awaited.clone());
                     events.push(Event::Awaiting { step: frame.step.id.clone(), awaited: awaited.clone() });
                 }
                 let until = now.plus(again.min(frame.step.timeout.saturating_sub(spent)));

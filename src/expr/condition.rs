@@ -103,7 +103,23 @@ impl Expr {
     /// # Errors
     /// What is wrong with it; words that have no meaning are reported together.
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
-        Ok(Self { node: parse(text)?, text: text.trim().to_owned() })
+        Ok(Self { node: parse(text)?, text: text.trim_end().to_owned() })
+    }
+
+    /// The same with every name that `known` gives a value for replaced by that value: inputs are fixed before a run,
+    /// and a person reads `usage < 40%` more easily than a template.
+    #[must_use]
+    pub fn bound(&self, known: &dyn Env) -> Self {
+        let mut places = Vec::new();
+        let node = bind(&self.node, known, &mut places);
+        let mut text = self.text.clone();
+        places.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+        for (span, value) in places {
+            if text.get(span.start..span.end).is_some() {
+                text.replace_range(span.start..span.end, &value);
+            }
+        }
+        Self { text, node }
     }
 
     /// A condition that never holds.
@@ -145,7 +161,7 @@ impl Expr {
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.text.trim())
     }
 }
 
@@ -263,6 +279,32 @@ fn collect<'n>(node: &'n Node, names: &mut Vec<&'n str>) {
         Node::Compare(left, _, right) => {
             add(left);
             add(right);
+        }
+    }
+}
+
+fn bind(node: &Node, known: &dyn Env, places: &mut Vec<(Span, String)>) -> Node {
+    let mut operand = |operand: &Operand| match operand {
+        Operand::Name(name, span) => known.value(name).map_or_else(
+            || operand.clone(),
+            |value| {
+                places.push((*span, value.to_string()));
+                Operand::Literal(value, *span)
+            },
+        ),
+        Operand::Literal(..) => operand.clone(),
+    };
+    match node {
+        Node::Compare(left, operator, right) => Node::Compare(operand(left), *operator, operand(right)),
+        Node::Alone(alone) => Node::Alone(operand(alone)),
+        Node::Not(inner, span) => Node::Not(Box::new(bind(inner, known, places)), *span),
+        Node::And(left, right) => {
+            let left = bind(left, known, places);
+            Node::And(Box::new(left), Box::new(bind(right, known, places)))
+        }
+        Node::Or(left, right) => {
+            let left = bind(left, known, places);
+            Node::Or(Box::new(left), Box::new(bind(right, known, places)))
         }
     }
 }

@@ -55,9 +55,9 @@ impl Series {
         }
     }
 
-    /// The samples of the window, oldest first.
+    /// The samples of the window, oldest first; those of an app that was replaced since do not belong to it.
     pub fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.samples.iter()
+        self.samples.iter().filter(|sample| sample.at >= self.slope_from)
     }
 
     /// Forgets what slopes and pages are reckoned from: after a restart another app runs.

@@ -174,6 +174,19 @@ impl Program {
 
     fn render(&self, number: u64) -> mysql::Result<String> {
         let mut own = self.link()?;
+        let rendered = self.render_over(&mut own, number);
+        // Even after an error PHP keeps a persistent connection for the next page.
+        let good = !matches!(&rendered, Err(error) if !matches!(error, mysql::Error::MySqlError(_)));
+        if self.settings.persistent
+            && good
+            && let Ok(mut idle) = self.idle.lock()
+        {
+            idle.push(own);
+        }
+        rendered
+    }
+
+    fn render_over(&self, own: &mut Conn, number: u64) -> mysql::Result<String> {
         for _ in 0..self.environment.churn {
             self.connect()?.query_drop("SELECT 1")?;
         }
@@ -182,32 +195,22 @@ impl Program {
         if self.environment.writes {
             own.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
         }
-        let mut opened = Vec::new();
-        let wanted = self.environment.links
-            + f64::from(u8::from(self.settings.job_run_rate > 0.0)) * 0.25 * self.environment.links;
-        let mut links = wanted.floor();
-        if fastrand::f64() < wanted.fract() {
-            links += 1.0;
-        }
+        let job = if self.settings.job_run_rate > 0.0 { 1.25 } else { 1.0 };
+        let wanted = self.environment.links * job;
+        let by_chance = f64::from(u8::from(fastrand::f64() < wanted.fract()));
+        let mut links = wanted.floor() + by_chance;
         while links >= 1.0 {
             let mut link = self.connect()?;
             link.query_drop("SELECT COUNT(*) FROM page")?;
-            opened.push(link);
+            if !self.settings.closes
+                && let Ok(mut leaked) = self.leaked.lock()
+            {
+                leaked.push(link);
+            }
             links -= 1.0;
         }
         if !self.environment.slow.is_zero() {
-            // Without miser mode the special pages' queries run on each request.
             own.query_drop(format!("SELECT SLEEP({})", self.environment.slow.as_secs_f64()))?;
-        }
-        if !self.settings.closes
-            && let Ok(mut leaked) = self.leaked.lock()
-        {
-            leaked.append(&mut opened);
-        }
-        if self.settings.persistent
-            && let Ok(mut idle) = self.idle.lock()
-        {
-            idle.push(own);
         }
         Ok(text.unwrap_or_default())
     }

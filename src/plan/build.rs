@@ -475,7 +475,7 @@ impl<'f> Builder<'f> {
                 let faults = expr.check(names);
                 let good = faults.is_empty();
                 self.faults.extend(faults.into_iter().map(|fault| placed(fault, text)));
-                good.then_some(expr)
+                good.then(|| expr.bound(&self.bindings))
             }
             Err(faults) => {
                 self.faults.extend(faults.into_iter().map(|fault| placed(fault, text)));

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::health::Moment;
+
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
-use super::facts::Dyno;
+use super::facts::{Dyno, Formation, Release};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
-use super::watch::{DynoWatch, Seen};
+use super::watch::{AppWatch, Seen};
 use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
 
 /// Read authority: named questions only.
@@ -18,7 +20,7 @@ pub struct Observer {
     pub(in crate::platform) database: Option<Arc<dyn DatabaseReads>>,
     pub(in crate::platform) git: Arc<dyn GitReads>,
     pub(in crate::platform) clock: Arc<dyn Clock>,
-    watch: Arc<DynoWatch>,
+    watch: Arc<AppWatch>,
 }
 
 impl Observer {
@@ -40,9 +42,28 @@ impl Observer {
         self.watch.dynos(&*self.heroku, self.clock.now())
     }
 
-    /// Whether one more read while waiting fits the budget of 30 a minute.
-    pub fn affords_read(&self) -> bool {
-        self.watch.affords_one(&*self.heroku, self.clock.now())
+    /// The formation, read after `since` if the read budget allows: for waiting.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn formation(&self, since: Moment) -> Result<Seen<Vec<Formation>>, Fault> {
+        self.watch.formation(&*self.heroku, self.clock.now(), since)
+    }
+
+    /// The newest releases, newest first, read after `since` if the read budget allows: for waiting.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn releases(&self, since: Moment) -> Result<Seen<Vec<Release>>, Fault> {
+        self.watch.releases(&*self.heroku, self.clock.now(), since)
+    }
+
+    /// The commit that a slug was built from; asked once, since a slug never changes.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn commit_of(&self, slug: &str) -> Result<Option<String>, Fault> {
+        self.watch.commit(&*self.heroku, slug)
     }
 
     /// Heroku's side.

@@ -89,7 +89,7 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
         Change::Push { commit, branch } => {
             for release in newer(observer, before)? {
                 if let Some(slug) = &release.slug
-                    && observer.heroku().slug(slug)?.commit.as_ref() == Some(commit)
+                    && observer.commit_of(slug)?.as_ref() == Some(commit)
                 {
                     return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: false }));
                 }

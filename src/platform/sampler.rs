@@ -14,8 +14,6 @@ use crate::health::{DatabaseReading, DynoReading, Moment, PageReading, Reading, 
 
 /// Missed ticks reported one by one; a longer gap (a laptop that slept) is not filled up.
 const MISSED_AT_MOST: u64 = 5;
-/// How often the formation is read again; dynos are read far more often.
-const FORMATION_EVERY: Duration = Duration::from_secs(15);
 /// A view of the dynos older than this is unknown.
 const DYNOS_STALE: Duration = Duration::from_secs(10);
 
@@ -148,30 +146,14 @@ fn collect(
 }
 
 fn watch_dynos(observer: &Observer, board: &Mutex<Board>, stop: &Receiver<()>) {
-    let mut formation: Option<(Vec<Formation>, Moment)> = None;
     let mut rest = Duration::ZERO;
     while pause(stop, rest) {
         let now = observer.clock().now();
-        rest = Duration::from_secs(1);
-        if !observer.affords_read() {
-            continue;
-        }
-        let known = formation.as_ref().filter(|(_, at)| now.since(*at) < FORMATION_EVERY);
-        if known.is_none() {
-            match observer.heroku().formation() {
-                Ok(wanted) => formation = Some((wanted, now)),
-                Err(fault) => {
-                    post(board, Reading::Unknown(fault.to_string()), now);
-                    rest = Duration::from_secs(3);
-                    continue;
-                }
-            }
-        }
-        let Some((wanted, _)) = &formation else { continue };
-        match observer.dynos() {
-            Ok(seen) => {
+        let seen = observer.formation(Moment::default()).and_then(|wanted| Ok((wanted, observer.dynos()?)));
+        match seen {
+            Ok((wanted, seen)) => {
                 let quiet = seen.value.iter().all(|dyno| dyno.state == "up" || dyno.state == "idle");
-                post(board, Reading::Measured(count(&seen.value, wanted)), seen.at);
+                post(board, Reading::Measured(count(&seen.value, &wanted.value)), seen.at);
                 rest = Duration::from_secs(if quiet { 4 } else { 1 });
             }
             Err(fault) => {

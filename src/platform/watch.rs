@@ -1,10 +1,12 @@
-//! A shared, thrifty look at the dynos: the sampler and every waiting step read the same list, and together they stay
-//! within the API's read budget.
+//! A shared, thrifty look at the app: the sampler and every waiting step read the same lists, and together they stay
+//! within the API's read budget. When it is spent, what was seen last is given again, with its time: who waits must
+//! compare that time with the change that is waited for.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::Fault;
-use super::facts::Dyno;
+use super::facts::{Dyno, Formation, Release};
 use super::reads::HerokuReads;
 use crate::health::Moment;
 
@@ -12,8 +14,16 @@ use crate::health::Moment;
 const PER_MINUTE: f64 = 30.0;
 /// Reads that may be made in one burst after a quiet time: the seconds after a change are when looking pays.
 const BURST: f64 = 12.0;
-/// A list younger than this is not read again, in milliseconds.
-const FRESH_MS: u64 = 900;
+/// Dynos younger than this are not read again, in milliseconds.
+const DYNOS_FRESH_MS: u64 = 900;
+/// Releases younger than this are not read again, in milliseconds, while one is being decided.
+const PENDING_FRESH_MS: u64 = 2500;
+/// The same while none is.
+const RELEASES_FRESH_MS: u64 = 10_000;
+/// A formation younger than this is not read again, in milliseconds; it changes only when somebody scales.
+const FORMATION_FRESH_MS: u64 = 15_000;
+/// Releases looked at while waiting.
+const RELEASES: usize = 10;
 
 /// Something that was read, and when the reading began.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,58 +36,143 @@ pub struct Seen<T> {
 
 #[derive(Debug, Default)]
 struct State {
-    tokens: Option<f64>,
-    refilled: Moment,
-    calls: u64,
+    budget: Budget,
     dynos: Option<Seen<Vec<Dyno>>>,
+    formation: Option<Seen<Vec<Formation>>>,
+    releases: Option<Seen<Vec<Release>>>,
+    /// A slug never changes: its commit is read once.
+    commits: BTreeMap<String, Option<String>>,
 }
 
 /// The shared view.
 #[derive(Debug, Default)]
-pub(in crate::platform) struct DynoWatch {
+pub(in crate::platform) struct AppWatch {
     state: Mutex<State>,
 }
 
-impl DynoWatch {
-    /// The dynos as seen at most about a second ago, or, when the budget is spent, as last seen.
+impl AppWatch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dynos as seen about a second ago at most, or as last seen.
     pub(in crate::platform) fn dynos(
         &self,
         heroku: &dyn HerokuReads,
         now: Moment,
     ) -> Result<Seen<Vec<Dyno>>, Fault> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.refill(now, heroku.calls());
-        if let Some(seen) = &state.dynos
-            && (now.0.saturating_sub(seen.at.0) < FRESH_MS || !state.affords_one())
-        {
-            return Ok(seen.clone());
-        }
-        let seen = Seen { value: heroku.dynos()?, at: now };
-        state.refill(now, heroku.calls());
-        state.dynos = Some(seen.clone());
-        Ok(seen)
+        let State { budget, dynos, .. } = &mut *self.state();
+        budget.look(dynos, DYNOS_FRESH_MS, Moment::default(), now, || heroku.dynos())
     }
 
-    /// Whether one more read fits the budget now.
-    pub(in crate::platform) fn affords_one(&self, heroku: &dyn HerokuReads, now: Moment) -> bool {
+    /// The formation, read after `since` if the budget allows.
+    pub(in crate::platform) fn formation(
+        &self,
+        heroku: &dyn HerokuReads,
+        now: Moment,
+        since: Moment,
+    ) -> Result<Seen<Vec<Formation>>, Fault> {
+        let State { budget, formation, .. } = &mut *self.state();
+        budget.look(formation, FORMATION_FRESH_MS, since, now, || heroku.formation())
+    }
+
+    /// The newest releases, newest first, read after `since` if the budget allows.
+    pub(in crate::platform) fn releases(
+        &self,
+        heroku: &dyn HerokuReads,
+        now: Moment,
+        since: Moment,
+    ) -> Result<Seen<Vec<Release>>, Fault> {
+        let State { budget, releases, .. } = &mut *self.state();
+        let decided =
+            releases.as_ref().and_then(|seen| seen.value.first()).is_some_and(|newest| newest.current);
+        let fresh = if decided { RELEASES_FRESH_MS } else { PENDING_FRESH_MS };
+        budget.look(releases, fresh, since, now, || heroku.releases(RELEASES))
+    }
+
+    /// The commit that a slug was built from.
+    pub(in crate::platform) fn commit(
+        &self,
+        heroku: &dyn HerokuReads,
+        slug: &str,
+    ) -> Result<Option<String>, Fault> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.refill(now, heroku.calls());
-        state.affords_one()
+        if let Some(commit) = state.commits.get(slug) {
+            return Ok(commit.clone());
+        }
+        let commit = heroku.slug(slug)?.commit;
+        state.commits.insert(slug.to_owned(), commit.clone());
+        Ok(commit)
     }
 }
 
-impl State {
-    /// Adds what time has given and takes off every call made since, by whomever.
-    fn refill(&mut self, now: Moment, calls: u64) {
-        let gained = now.since(self.refilled).as_secs_f64() * PER_MINUTE / 60.0;
-        let spent = calls.saturating_sub(self.calls) as f64;
-        let level = self.tokens.map_or(BURST, |tokens| (tokens + gained).min(BURST) - spent);
-        self.tokens = Some(level.max(-BURST));
+/// Reads while waiting. What is read to make a plan is not counted: it happens once.
+#[derive(Debug)]
+struct Budget {
+    tokens: f64,
+    refilled: Moment,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { tokens: BURST, refilled: Moment::default() }
+    }
+}
+
+impl Budget {
+    /// What was kept, when it is fresh and not older than `since` or when no read is affordable; else it is read.
+    fn look<T: Clone>(
+        &mut self,
+        kept: &mut Option<Seen<T>>,
+        fresh_ms: u64,
+        since: Moment,
+        now: Moment,
+        read: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<Seen<T>, Fault> {
+        self.tokens = (self.tokens + now.since(self.refilled).as_secs_f64() * PER_MINUTE / 60.0).min(BURST);
         self.refilled = now;
-        self.calls = calls;
+        if let Some(seen) = kept {
+            let fresh = now.0.saturating_sub(seen.at.0) < fresh_ms && seen.at >= since;
+            if fresh || self.tokens < 1.0 {
+                return Ok(seen.clone());
+            }
+        }
+        self.tokens -= 1.0;
+        let seen = Seen { value: read()?, at: now };
+        *kept = Some(seen.clone());
+        Ok(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_gives_what_was_seen_last_and_time_fills_it() {
+        let mut budget = Budget::default();
+        let mut kept = None;
+        let mut reads = 0;
+        for tick in 0..120_u64 {
+            let seen = budget
+                .look(&mut kept, 900, Moment::default(), Moment(tick * 1000), || {
+                    reads += 1;
+                    Ok(tick)
+                })
+                .unwrap();
+            assert!(tick - seen.value <= 2, "at most two seconds old: {tick} {seen:?}");
+        }
+        assert!((60..=73).contains(&reads), "a burst, then 30 a minute: {reads} in two minutes");
     }
 
-    fn affords_one(&self) -> bool {
-        self.tokens.is_none_or(|tokens| tokens >= 1.0)
+    #[test]
+    fn what_is_older_than_the_change_is_read_again() {
+        let mut budget = Budget::default();
+        let mut kept = Some(Seen { value: 1, at: Moment(1000) });
+        let look = |budget: &mut Budget, kept: &mut _, since| {
+            budget.look(kept, 10_000, Moment(since), Moment(2000), || Ok(2)).unwrap().value
+        };
+        assert_eq!(look(&mut budget, &mut kept, 500), 1);
+        assert_eq!(look(&mut budget, &mut kept, 1500), 2);
     }
 }

@@ -133,7 +133,7 @@ fn relay(stdout: Option<impl Read>, request: tiny_http::Request) -> io::Result<(
         }
         match line.trim_end().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("Status") => {
-                value.trim().clone_into(&mut status)
+                value.trim().clone_into(&mut status);
             }
             _ => headers.push_str(&format!("{}\r\n", line.trim_end())),
         }
