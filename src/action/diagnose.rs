@@ -7,7 +7,7 @@ use super::diagnosis::judge;
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Reading, Shape};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
-use crate::health::{Sample, Unit, Value};
+use crate::health::{Metric, Sample, Unit, Value};
 use crate::platform::{Census, FaultKind};
 
 /// Samples that a verdict needs.
@@ -86,7 +86,11 @@ impl Action for Diagnose {
                 }
             }
         }
-        let diagnosis = judge(&window, census.as_ref(), facts.as_ref());
+        let time_to_full = match scene.metrics.get(&Metric::TimeToFull) {
+            Some(Value::Duration(Some(seconds))) => Some(*seconds),
+            _ => None,
+        };
+        let diagnosis = judge(&window, census.as_ref(), facts.as_ref(), time_to_full);
         notes.extend(diagnosis.figures);
         if let Some(census) = &census {
             notes.extend(describe(census));

@@ -10,6 +10,9 @@ const ASLEEP: f64 = 0.6;
 /// Share of used slots at work that makes a load.
 const AT_WORK: f64 = 0.4;
 
+/// Full within this many seconds at the present growth is no health.
+const FILLING: f64 = 3600.0;
+
 /// A verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -88,7 +91,12 @@ pub(crate) struct Diagnosis {
 }
 
 /// Judges a window of samples, oldest first.
-pub(crate) fn judge(window: &[Sample], census: Option<&Census>, facts: Option<&DatabaseFacts>) -> Diagnosis {
+pub(crate) fn judge(
+    window: &[Sample],
+    census: Option<&Census>,
+    facts: Option<&DatabaseFacts>,
+    time_to_full: Option<f64>,
+) -> Diagnosis {
     let measured: Vec<(&Sample, &DatabaseSample)> = window
         .iter()
         .filter_map(|sample| match &sample.database {
@@ -139,8 +147,19 @@ pub(crate) fn judge(window: &[Sample], census: Option<&Census>, facts: Option<&D
     let account_full = last.account_limit > 0 && own >= 0.95 * last.account_limit as f64;
     let usage =
         (used / limit).max(if last.account_limit > 0 { own / last.account_limit as f64 } else { 0.0 });
+    if let Some(seconds) = time_to_full {
+        figures.push(format!("growing: full in {} if it goes on", crate::health::show_seconds(seconds)));
+    }
     let verdict = if usage < DEGRADED && refused_per_s == 0.0 && refused == 0 {
-        if new_per_s > 2.0 * limit { Verdict::Churn } else { Verdict::Healthy }
+        // Low, but rising by sessions that nobody closes: the incident before it is one.
+        let filling = time_to_full.is_some_and(|seconds| seconds < FILLING);
+        if new_per_s > 2.0 * limit {
+            Verdict::Churn
+        } else if filling && asleep >= ASLEEP * used && running <= 0.1 * used.max(1.0) {
+            Verdict::Leak
+        } else {
+            Verdict::Healthy
+        }
     } else if !account_full && own < 0.5 * used {
         Verdict::NotOurs
     } else if asleep >= ASLEEP * used && running <= 0.1 * used.max(1.0) {
@@ -225,7 +244,7 @@ mod tests {
             sleeping_at_least: [140, 90, 0, 0],
             ..full(n)
         });
-        let diagnosis = judge(&seen, None, None);
+        let diagnosis = judge(&seen, None, None, None);
         assert_eq!(diagnosis.verdict, Verdict::Leak, "{diagnosis:?}");
         assert_eq!(diagnosis.verdict.recommends(), "deploy-fix");
     }
@@ -233,16 +252,16 @@ mod tests {
     #[test]
     fn workers_are_a_load_and_waiters_a_lock_pile_up() {
         let busy = window(|n| DatabaseSample { running: 120, sleeping_at_least: [2, 0, 0, 0], ..full(n) });
-        assert_eq!(judge(&busy, None, None).verdict, Verdict::Load);
+        assert_eq!(judge(&busy, None, None, None).verdict, Verdict::Load);
         let stuck = window(|n| DatabaseSample { running: 120, lock_waiters: 110, ..full(n) });
-        assert_eq!(judge(&stuck, None, None).verdict, Verdict::Locks);
+        assert_eq!(judge(&stuck, None, None, None).verdict, Verdict::Locks);
     }
 
     #[test]
     fn others_slots_are_not_ours_unless_our_own_limit_is_reached() {
         let others =
             window(|n| DatabaseSample { own: 12, running: 3, sleeping_at_least: [9, 0, 0, 0], ..full(n) });
-        assert_eq!(judge(&others, None, None).verdict, Verdict::NotOurs);
+        assert_eq!(judge(&others, None, None, None).verdict, Verdict::NotOurs);
     }
 
     #[test]
@@ -255,17 +274,17 @@ mod tests {
             connections_total: 1000 + n * 1500,
             ..full(n)
         });
-        assert_eq!(judge(&churn, None, None).verdict, Verdict::Churn);
+        assert_eq!(judge(&churn, None, None, None).verdict, Verdict::Churn);
     }
 
     #[test]
     fn quiet_is_healthy_and_refused_logins_alone_are_unknown() {
         let quiet = window(|n| DatabaseSample { connected: 20, own: 20, aborted_connects: 10, ..full(n) });
-        assert_eq!(judge(&quiet, None, None).verdict, Verdict::Healthy);
+        assert_eq!(judge(&quiet, None, None, None).verdict, Verdict::Healthy);
         let mut refused = window(full);
         for sample in &mut refused {
             sample.database = DatabaseReading::Refused { code: 1040, attempts: 3 };
         }
-        assert_eq!(judge(&refused, None, None).verdict, Verdict::Unknown);
+        assert_eq!(judge(&refused, None, None, None).verdict, Verdict::Unknown);
     }
 }

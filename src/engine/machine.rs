@@ -153,6 +153,8 @@ pub struct Machine {
     facts: RunFacts,
     latest: Option<Latest>,
     first: Option<Measurements>,
+    /// A change has been intended: what is measured since is not the state before the run.
+    touched: bool,
     began: Moment,
     ending: Option<Ending>,
     interrupted: bool,
@@ -176,6 +178,7 @@ impl Machine {
             facts,
             latest: None,
             first: None,
+            touched: false,
             began: Moment::default(),
             ending: None,
             interrupted: false,
@@ -214,7 +217,13 @@ impl Machine {
     /// Takes in a sample. May be called at any time, also while a change is in flight.
     pub fn observe(&mut self, number: u64, at: Moment, metrics: &Measurements) {
         self.tally.samples += 1;
-        if self.first.is_none() {
+        if self.touched {
+            // What is measured from here on is no longer the state before the run.
+        } else if let Some(first) = &mut self.first {
+            for (metric, value) in metrics {
+                first.entry(*metric).or_insert_with(|| value.clone());
+            }
+        } else {
             self.first = Some(metrics.clone());
         }
         self.latest = Some(Latest { number, at, metrics: metrics.clone() });
@@ -681,6 +690,7 @@ impl Machine {
                 };
                 let request = change.request(&self.plan.record.target.app);
                 if !self.config.dry {
+                    self.touched = true;
                     events.push(Event::Intended {
                         step: frame.step.id.clone(),
                         change: change.clone(),

@@ -87,9 +87,10 @@ impl Series {
                 }
                 self.last_usage = Some(usage);
             }
-            DatabaseReading::Refused { attempts, .. } => {
+            DatabaseReading::Refused { .. } => {
+                // The attempts were our own; that one was turned away is what is known.
                 metrics.insert(Metric::Usage, Value::Ratio(1.0));
-                metrics.insert(Metric::Refused, Value::Count((*attempts).max(1) as f64));
+                metrics.insert(Metric::Refused, Value::Count(1.0));
                 self.last_usage = Some(1.0);
             }
             DatabaseReading::Failed(_) | DatabaseReading::Unknown(_) => {}
@@ -319,7 +320,7 @@ mod tests {
     fn a_refused_login_is_full_and_the_rest_unknown() {
         let seen = series().push(sample(1, DatabaseReading::Refused { code: 1040, attempts: 4 }));
         assert_eq!(get(&seen, Metric::Usage), Some(1.0));
-        assert_eq!(get(&seen, Metric::Refused), Some(4.0));
+        assert_eq!(get(&seen, Metric::Refused), Some(1.0), "our own attempts do not count");
         assert_eq!(get(&seen, Metric::Used), None);
         assert_eq!(get(&seen, Metric::Growth), None);
     }

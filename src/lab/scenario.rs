@@ -19,6 +19,8 @@ pub enum Scenario {
     Churn,
     /// A forgotten transaction holds a row; pages that write it pile up.
     Lock,
+    /// A healthy wiki and some visitors: no incident.
+    Quiet,
     /// As a leak, and every login has been refused for a while when the lab is ready.
     Full,
 }
@@ -65,6 +67,7 @@ impl Scenario {
                 rate: 80.0,
                 ..leak
             },
+            Self::Quiet => Habits { links: 0.0, fill_rate: 10.0, rate: 10.0, ..leak },
             Self::Churn => Habits { links: 0.0, churn: 30, fill_rate: 60.0, rate: 60.0, ..leak },
             Self::Lock => {
                 Habits { workers: 90, links: 0.0, writes: true, fill_rate: 120.0, rate: 60.0, ..leak }
@@ -76,7 +79,7 @@ impl Scenario {
     pub fn fix(self) -> Fix {
         match self {
             Self::Leak | Self::SlowLeak | Self::Full => Fix::Prepared,
-            Self::Load | Self::Churn | Self::Lock => Fix::Deployed,
+            Self::Load | Self::Churn | Self::Lock | Self::Quiet => Fix::Deployed,
         }
     }
 
@@ -86,7 +89,7 @@ impl Scenario {
             Self::Full => 1.0,
             Self::Leak | Self::SlowLeak => 0.95,
             Self::Load | Self::Lock => 0.8,
-            Self::Churn => 0.0,
+            Self::Churn | Self::Quiet => 0.0,
         }
     }
 }

@@ -104,11 +104,18 @@ impl<W: Write> Listener for Plain<W> {
             Event::Output { line, .. } => self.say(stamp, &format!("  | {line}")),
             Event::Sample { metrics, usage, .. } => {
                 if self.worth(stamp, *usage) {
-                    let live = metric(metrics, Metric::Live);
-                    let refused = metric(metrics, Metric::Refused);
+                    let read = |key| metric(metrics, key);
                     self.say(
                         stamp,
-                        &format!("  · connections {}, refused {refused}, live {live}", connections(metrics)),
+                        &format!(
+                            "  · connections {}, refused {}, dynos up {}/{}, pages ok {}, live {}",
+                            connections(metrics),
+                            read(Metric::Refused),
+                            read(Metric::DynosUp),
+                            read(Metric::DynosWanted),
+                            read(Metric::PagesOk),
+                            read(Metric::Live)
+                        ),
                     );
                 }
             }

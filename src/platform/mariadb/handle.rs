@@ -198,20 +198,22 @@ impl Database {
         work: impl FnMut(&mut Session) -> Result<T, StatementFault> + Send + 'static,
     ) -> Result<T, Fault> {
         self.ask(self.connect_deadline, self.answer_timeout, false, 1, work)
-            .map_err(|(why, _)| self.fault(&why, &format!("{what} at {}", self.name())))
+            .map_err(|(why, _)| Self::fault(&why, &format!("{what} at {}", self.name())))
     }
 
-    fn fault(&self, why: &Unserved, what: &str) -> Fault {
+    fn fault(why: &Unserved, what: &str) -> Fault {
         match why {
-            Unserved::Refused { code, attempts } | Unserved::NobodyLeaves { code, attempts } => Fault::new(
+            Unserved::Refused { code, .. } | Unserved::NobodyLeaves { code, .. } => Fault::new(
                 FaultKind::Full,
                 what,
-                format!(
-                    "the database is full and nobody leaves: {attempts} logins in {} s, every one refused \
-                     (error {code}: {})",
-                    self.connect_deadline.as_secs_f64(),
-                    full_words(*code)
-                ),
+                match why {
+                    Unserved::NobodyLeaves { attempts, after, .. } => format!(
+                        "the database is full and nobody leaves: {attempts} logins in {:.1} s, every one refused (error {code}: {})",
+                        after.as_secs_f64(),
+                        full_words(*code)
+                    ),
+                    _ => format!("the database is full (error {code}: {})", full_words(*code)),
+                },
             )
             .hint("free slots from the platform's side: restart the dynos (`runbook run emergency` does, and connects as soon as a slot appears)"),
             Unserved::Login(fault) => fault.fault(what),
@@ -259,7 +261,7 @@ impl DatabaseReads for Database {
         match asked {
             Ok(sample) => DatabaseReading::Measured(sample),
             Err((why, taken_up)) => match why {
-                Unserved::Refused { code, attempts } | Unserved::NobodyLeaves { code, attempts } => {
+                Unserved::Refused { code, attempts } | Unserved::NobodyLeaves { code, attempts, .. } => {
                     DatabaseReading::Refused { code, attempts }
                 }
                 Unserved::Login(fault) => DatabaseReading::Failed(fault.reading()),
@@ -337,7 +339,7 @@ impl DatabaseWrites for Database {
             }),
             Ok(killed) => Ok(effect(killed)),
             Err((why, taken_up)) => {
-                let fault = self.fault(&why, &what);
+                let fault = Self::fault(&why, &what);
                 // Refused as a whole by the server, or never taken up: nothing was done.
                 let refused = matches!(
                     why,

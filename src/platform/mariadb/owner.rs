@@ -25,6 +25,9 @@ const TOUCH: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 /// A wrong password and its like are not tried again within this time: it might lock the account.
 const REMEMBER: Duration = Duration::from_secs(5);
+/// After this long without one admitted login, questions that are not samples are told so at once: whoever climbs a
+/// ladder must not wait for a slot that only the next rung frees.
+const HOPELESS: Duration = Duration::from_secs(2);
 /// Longest sleep between two looks at the clock.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -89,6 +92,7 @@ pub struct Owner {
     needs: Needs,
     session: Option<Session>,
     seeker: Option<Seeker>,
+    seeking_since: Moment,
     waiting: Vec<Box<dyn Ask>>,
     lasting: Option<(LoginFault, Moment)>,
     connected_before: bool,
@@ -106,6 +110,7 @@ impl Owner {
             needs,
             session: None,
             seeker: None,
+            seeking_since: now,
             waiting: Vec::new(),
             lasting: None,
             connected_before: false,
@@ -143,6 +148,9 @@ impl Owner {
         let mut nap = IDLE;
         for ask in &self.waiting {
             nap = nap.min(ask.due().since(now));
+            if self.seeker.is_some() {
+                nap = nap.min(self.seeking_since.plus(HOPELESS).since(now).max(Duration::from_millis(20)));
+            }
         }
         if self.session.is_some() {
             nap = nap.min(self.last_used.plus(TOUCH).since(now));
@@ -195,7 +203,10 @@ impl Owner {
             move |outcome| drop(sender.send(Message::Login(outcome))),
         );
         match started {
-            Ok(seeker) => self.seeker = Some(seeker),
+            Ok(seeker) => {
+                self.seeker = Some(seeker);
+                self.seeking_since = self.now();
+            }
             Err(error) => self.fail_all(&Unserved::Login(LoginFault::Network(format!(
                 "no thread could be started for the login: {error}"
             )))),
@@ -306,24 +317,27 @@ impl Owner {
         }
     }
 
-    /// Those whose time is up are told why there was no answer.
+    /// Those whose time is up, or who would wait in vain, are told why there was no answer.
     fn expire(&mut self) {
         let now = self.now();
-        if !self.waiting.iter().any(|ask| ask.due() <= now) {
-            return;
-        }
+        let after = now.since(self.seeking_since);
+        let hopeless = self.seeker.is_some() && after >= HOPELESS;
         // Refusals stay in the tally for the next sample; here they are only looked at.
         let (code, attempts) = match (self.refused, self.needs.dialer.tally.peek_refused()) {
             (Some((_, before)), Some((code, since))) => (code, before + since),
             (Some(known), None) | (None, Some(known)) => known,
             (None, None) => (0, 0),
         };
+        let over = |ask: &dyn Ask| ask.due() <= now || (hopeless && attempts > 0);
+        if !self.waiting.iter().any(|ask| over(ask.as_ref())) {
+            return;
+        }
         let why = if attempts > 0 {
-            Unserved::NobodyLeaves { code, attempts }
+            Unserved::NobodyLeaves { code, attempts, after }
         } else {
             Unserved::NoAnswer(self.needs.doing.words())
         };
-        for mut ask in self.waiting.extract_if(.., |ask| ask.due() <= now) {
+        for mut ask in self.waiting.extract_if(.., |ask| over(ask.as_ref())) {
             ask.fail(&why);
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use super::fault::{LoginFault, StatementFault};
 use super::session::Session;
@@ -20,6 +21,8 @@ pub enum Unserved {
     },
     /// The time was up, and every login had been refused.
     NobodyLeaves {
+        /// How long logins were tried.
+        after: Duration,
         /// MariaDB's code.
         code: u16,
         /// Our refused logins in this search.
