@@ -167,7 +167,9 @@ impl Site {
             let Ok(now) = self.server.counters() else { return false };
             let full = match self.options.scenario {
                 Scenario::Churn => self.traffic.seen().pages > 100,
-                Scenario::Quiet => self.traffic.seen().recent_pages > 10 && self.traffic.seen().recent_errors == 0,
+                Scenario::Quiet => {
+                    self.traffic.seen().recent_pages > 10 && self.traffic.seen().recent_errors == 0
+                }
                 Scenario::Load | Scenario::Lock => now.used >= wanted,
                 // A leak is one when it refuses people, not only when it is high.
                 Scenario::Leak | Scenario::SlowLeak => now.used >= wanted && now.refused > 0,

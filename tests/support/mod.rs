@@ -1,0 +1,310 @@
+//! What the tests share: rehearsals brought up and taken down through the binary, and runs of the binary against them.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says by panicking what it missed, and starts the binary as a person does"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use serde_json::Value as Json;
+
+/// Rehearsals at a time: each is a MariaDB server, dynos and visitors, and the machine may have two cores.
+static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
+
+/// A rehearsal; dropping it takes it down.
+pub struct Lab {
+    dir: PathBuf,
+    pub wiki: PathBuf,
+    pub environment: BTreeMap<String, String>,
+    pub status: Json,
+    _folder: tempfile::TempDir,
+}
+
+/// A run of the binary.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Ran {
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The events of `--json`.
+    pub fn events(&self) -> Vec<Json> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    pub fn all(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+}
+
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_runbook"))
+}
+
+/// Runs the binary with a clean environment.
+pub fn runbook(dir: &Path, environment: &BTreeMap<String, String>, arguments: &[&str]) -> Ran {
+    let begun = Instant::now();
+    let output: Output = Command::new(binary())
+        .args(arguments)
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap_or_default())
+        .env("HOME", dir)
+        .envs(environment)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        took: begun.elapsed(),
+    }
+}
+
+pub fn git(dir: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("git starts");
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a dry run must leave as it was, and a live run changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Requests that ask the platform for a change, pushes included.
+    pub mutating: usize,
+    /// KILL statements that the server executed.
+    pub kills: u64,
+    /// SET GLOBAL statements in the server's log.
+    pub set_global: usize,
+    /// Refs, index and working tree.
+    pub git: String,
+}
+
+impl Lab {
+    /// Starts one; `arguments` are those of `lab up`.
+    pub fn up(arguments: &[&str]) -> Self {
+        {
+            let mut free = FREE.0.lock().expect("the count of rehearsals");
+            while *free == 0 {
+                free = FREE.1.wait(free).expect("the count of rehearsals");
+            }
+            *free -= 1;
+        }
+        let folder = tempfile::Builder::new().prefix("rb").tempdir().expect("a folder");
+        let dir = folder.path().join("lab");
+        let dir_argument = format!("--dir={}", dir.display());
+        let mut all = vec!["lab", "up", dir_argument.as_str()];
+        all.extend(arguments);
+        runbook(folder.path(), &BTreeMap::new(), &all).expect(0);
+        let mut lab = Self {
+            wiki: dir.join("wiki"),
+            dir,
+            environment: BTreeMap::new(),
+            status: Json::Null,
+            _folder: folder,
+        };
+        lab.status = lab.look();
+        lab.environment = lab.status["environment"]
+            .as_object()
+            .expect("an environment")
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect();
+        lab
+    }
+
+    fn command(&self, arguments: &[&str]) -> Ran {
+        let dir = format!("--dir={}", self.dir.display());
+        let mut all = vec!["lab"];
+        all.extend(arguments);
+        all.push(&dir);
+        runbook(self.dir.parent().expect("a parent"), &BTreeMap::new(), &all)
+    }
+
+    /// The state now, seen from outside.
+    pub fn look(&self) -> Json {
+        serde_json::from_str(&self.command(&["status", "--json"]).expect(0).stdout).expect("JSON")
+    }
+
+    pub fn rate(&self, rate: &str) {
+        self.command(&["rate", rate]).expect(0);
+    }
+
+    pub fn used(&self) -> u64 {
+        self.look()["database"]["used"].as_u64().expect("a count")
+    }
+
+    /// `runbook …` in the wiki's working tree.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        runbook(&self.wiki, &self.environment, arguments)
+    }
+
+    pub fn run_with(&self, variable: (&str, &str), arguments: &[&str]) -> Ran {
+        let mut environment = self.environment.clone();
+        environment.insert(variable.0.to_owned(), variable.1.to_owned());
+        runbook(&self.wiki, &environment, arguments)
+    }
+
+    /// A runbook of the test's own, by name; the second value goes to `--runbooks`.
+    pub fn runbook(&self, name: &str, text: &str) -> String {
+        let folder = self.dir.parent().expect("a parent").join("own-runbooks");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.yaml")), text).expect("written");
+        folder.display().to_string()
+    }
+
+    pub fn file(&self, name: &str, text: &str) {
+        std::fs::write(self.wiki.join(name), text).expect("written");
+    }
+
+    /// Requests of the platform's log.
+    pub fn requests(&self) -> Vec<Json> {
+        let file = self.status["requests"].as_str().expect("a path");
+        let text = std::fs::read_to_string(file).expect("readable");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    pub fn traces(&self) -> Traces {
+        let log = std::fs::read(self.status["general_log"].as_str().expect("a path")).expect("readable");
+        let log = String::from_utf8_lossy(&log).to_uppercase();
+        Traces {
+            mutating: self.requests().iter().filter(|request| request["changes"] == true).count(),
+            kills: self.look()["database"]["kills"].as_u64().expect("a count"),
+            set_global: log.matches("SET GLOBAL").count(),
+            git: format!(
+                "{}{}{}",
+                git(&self.wiki, &["show-ref"]),
+                git(&self.wiki, &["status", "--porcelain=v2", "--branch"]),
+                std::fs::read(self.wiki.join(".git/index")).expect("an index").len(),
+            ),
+        }
+    }
+
+    /// A session of the wiki's own account, such as a dyno has.
+    pub fn session(&self) -> mysql::Conn {
+        self.connect("database_url")
+    }
+
+    /// A session of the lab's own, beside the limit.
+    pub fn overseer(&self) -> mysql::Conn {
+        self.connect("overseer_url")
+    }
+
+    fn connect(&self, which: &str) -> mysql::Conn {
+        let url = self.status[which].as_str().expect("a URL");
+        let opts =
+            mysql::OptsBuilder::from_opts(mysql::Opts::from_url(url).expect("a URL")).prefer_socket(false);
+        mysql::Conn::new(opts).expect("a session")
+    }
+
+    /// How many sessions of the wiki's account have slept for `seconds` or more.
+    pub fn sleeping(&self, seconds: u32) -> u64 {
+        self.overseer()
+            .query_first(format!(
+                "SELECT COUNT(*) FROM information_schema.processlist \
+                 WHERE user='wiki' AND command='Sleep' AND time_ms >= {seconds}000"
+            ))
+            .expect("an answer")
+            .expect("a row")
+    }
+
+    /// Orders a fault of the simulator.
+    pub fn fault(&self, order: &Json) {
+        self.admin("POST", "/lab/faults", &order.to_string());
+    }
+
+    /// Dynos replaced so far.
+    pub fn retired(&self) -> u64 {
+        let text = self.admin("GET", "/lab/dynos", "");
+        let json: Json = serde_json::from_str(&text).expect("JSON");
+        json["retired"].as_u64().expect("a count")
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &str) -> String {
+        let address = self.environment["HEROKU_API_URL"].trim_start_matches("http://").to_owned();
+        let mut stream = TcpStream::connect(&address).expect("the simulator listens");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: lab\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.environment["HEROKU_API_KEY"],
+            body.len()
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.contains(" 20"), "{head}");
+        body.to_owned()
+    }
+
+    /// Everything in the state directory, as text.
+    pub fn state(&self) -> String {
+        let mut text = String::new();
+        let mut folders = vec![PathBuf::from(&self.environment["RUNBOOK_STATE_DIR"])];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    text.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap_or_default()));
+                }
+            }
+        }
+        text
+    }
+
+    /// What must never be seen.
+    pub fn secrets(&self) -> Vec<String> {
+        let password = self.status["database_url"].as_str().expect("a URL");
+        let password = password.split([':', '@']).nth(2).expect("a password").to_owned();
+        vec![self.environment["HEROKU_API_KEY"].clone(), password]
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let ran = self.command(&["down"]);
+        *FREE.0.lock().expect("the count of rehearsals") += 1;
+        FREE.1.notify_one();
+        if !std::thread::panicking() {
+            assert_eq!(ran.code, 0, "the rehearsal went down: {}", ran.stderr);
+            assert!(!self.dir.exists(), "its folder is gone");
+        }
+    }
+}
+
+/// Waits on a condition, bounded.
+#[track_caller]
+pub fn until(what: &str, within: Duration, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + within;
+    while !done() {
+        assert!(Instant::now() < end, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
