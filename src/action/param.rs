@@ -28,6 +28,8 @@ impl Env for Bindings {
 
 /// What a parameter's text can be read as.
 pub trait Scalar: Sized + Clone {
+    /// As a person writes it.
+    fn written(&self) -> String;
     /// What a person would call it: `a duration such as 30s`.
     const EXPECTED: &'static str;
     /// Reads the literal's text.
@@ -40,6 +42,10 @@ pub trait Scalar: Sized + Clone {
 }
 
 impl Scalar for Duration {
+    fn written(&self) -> String {
+        crate::health::show_seconds(self.as_secs_f64())
+    }
+
     const EXPECTED: &'static str = "a duration such as `30s`";
     fn parse(text: &str) -> Result<Self, String> {
         parse_duration(text)
@@ -53,6 +59,10 @@ impl Scalar for Duration {
 }
 
 impl Scalar for u64 {
+    fn written(&self) -> String {
+        self.to_string()
+    }
+
     const EXPECTED: &'static str = "a whole number";
     fn parse(text: &str) -> Result<Self, String> {
         if text.contains('%') || text.contains('.') {
@@ -74,6 +84,10 @@ impl Scalar for u64 {
 pub struct Ratio(pub f64);
 
 impl Scalar for Ratio {
+    fn written(&self) -> String {
+        Value::Ratio(self.0).to_string()
+    }
+
     const EXPECTED: &'static str = "a ratio such as `40%`";
     fn parse(text: &str) -> Result<Self, String> {
         parse_ratio(text).map(Self)
@@ -87,6 +101,10 @@ impl Scalar for Ratio {
 }
 
 impl Scalar for String {
+    fn written(&self) -> String {
+        self.clone()
+    }
+
     const EXPECTED: &'static str = "a text";
     fn parse(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
@@ -100,6 +118,10 @@ impl Scalar for String {
 }
 
 impl Scalar for bool {
+    fn written(&self) -> String {
+        self.to_string()
+    }
+
     const EXPECTED: &'static str = "`true` or `false`";
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -166,7 +188,15 @@ impl<T: Scalar> Param<T> {
             && !range.contains(value)
         {
             let text = &self.text;
-            faults.push(Diagnostic::error(text.span, format!("`{}` is out of range", text.value)));
+            faults.push(Diagnostic::error(
+                text.span,
+                format!(
+                    "`{}` is out of range: {} to {}",
+                    text.value,
+                    range.start().written(),
+                    range.end().written()
+                ),
+            ));
         }
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn await_replaced(
     let wait = |awaited: String| Ok(Err(Next::Wait { awaited, again: LOOK }));
     let seen = scene.observer.dynos()?;
     if seen.at < changed {
-        return wait("a list of dynos newer than the change".to_owned());
+        return wait("Heroku to list the new dynos".to_owned());
     }
     let formation = scene.observer.formation(changed)?.value;
     let wanted = Wanted { formation: &formation, kind, name, release };

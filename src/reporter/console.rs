@@ -58,7 +58,8 @@ impl Console {
         let gate = bars.add(ProgressBar::new_spinner());
         gate.set_style(style("  {wide_msg}"));
         line.enable_steady_tick(Duration::from_millis(120));
-        let plain = Plain::new(Lasting { bars: bars.clone(), buffer: String::new() });
+        let width = usize::from(console::Term::stderr().size().1);
+        let plain = Plain::on_screen(Lasting { bars: bars.clone(), buffer: String::new() }, width);
         Self { bars, line, gate, usage: VecDeque::new(), step: String::new(), began: None, plain }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::words::{clauses, connections, failure_lines, fault_lines, gate, metric, step_line};
+use super::words::{clauses, connections, failure_lines, fault_lines, gate, metric, step_line, wrap};
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, StepStatus};
 use crate::health::Metric;
@@ -15,22 +15,30 @@ const EVERY: f64 = 10.0;
 /// Writes lines.
 pub struct Plain<W> {
     out: W,
+    width: Option<usize>,
     began: Option<jiff::Timestamp>,
     shown: Option<(jiff::Timestamp, Option<f64>)>,
 }
 
 impl<W: Write> Plain<W> {
-    /// Lines go to `out`.
+    /// Lines go to `out`, each whole.
     pub const fn new(out: W) -> Self {
-        Self { out, began: None, shown: None }
+        Self { out, width: None, began: None, shown: None }
+    }
+
+    /// Lines go to a screen of this width: long ones are broken between words and go on further right.
+    pub const fn on_screen(out: W, width: usize) -> Self {
+        Self { out, width: Some(width), began: None, shown: None }
     }
 
     fn say(&mut self, stamp: &Stamp, text: &str) {
         let began = *self.began.get_or_insert(stamp.at);
         let elapsed = stamp.at.duration_since(began).as_secs_f64();
         for line in text.lines() {
+            let line = format!("{elapsed:>7.1}s  {line}");
+            let line = self.width.map_or_else(|| line.clone(), |width| wrap(&line, width.max(40), 14));
             // A closed pipe is no reason to stop a run.
-            let _ = writeln!(self.out, "{elapsed:>7.1}s  {line}");
+            let _ = writeln!(self.out, "{line}");
         }
         let _ = self.out.flush();
     }

@@ -71,15 +71,20 @@ pub(super) fn explain_transport(what: &str, error: &reqwest::Error, redactor: &R
         source = inner.source();
     }
     let told = chain.last().cloned().unwrap_or_else(|| error.to_string());
+    // Host and port only: the path of a log session is a secret.
+    let host = error.url().map_or(String::new(), |url| {
+        let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+        format!(" with {}{port}", url.host_str().unwrap_or_default())
+    });
     let all = chain.join(": ").to_lowercase();
     let (kind, why) = if error.is_timeout() {
         (FaultKind::Network, "no answer in time".to_owned())
     } else if all.contains("certificate") || all.contains("tls") || all.contains("handshake") {
         (FaultKind::Tls, told)
     } else if error.is_connect() {
-        (FaultKind::Network, format!("no connection: {told}"))
+        (FaultKind::Network, format!("no connection{host}: {told}"))
     } else {
-        (FaultKind::Network, format!("the connection broke: {told}"))
+        (FaultKind::Network, format!("the connection{host} broke: {told}"))
     };
     let hint = match kind {
         FaultKind::Tls => "a proxy that replaces certificates? SSL_CERT_FILE names its CA",

@@ -1,0 +1,163 @@
+//! How steps and the run end: failures, shut gates, the steps that run whatever happened. It must never turn a failure into a success.
+
+use std::sync::Arc;
+
+use super::super::event::{Event, Outcome, StepStatus};
+use super::{Ending, Machine, Phase, Stage, millis};
+use crate::action::{Failure, Progress, Status};
+use crate::health::Moment;
+use crate::plan::{Body, OnFailure};
+use crate::platform::{Change, FaultKind};
+
+impl Machine {
+    /// The action failed: try again, pass to the next rung, or end.
+    pub(super) fn action_failed(&mut self, now: Moment, failure: Failure, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        if let Some(retry) = frame.step.retry
+            && frame.attempt < retry.times
+            && failure.fault.kind != FaultKind::Interrupted
+        {
+            frame.attempt += 1;
+            let factor = retry.backoff.powi(i32::try_from(frame.attempt).unwrap_or(i32::MAX) - 1);
+            let delay = retry.delay.mul_f64(factor.clamp(1.0, 100.0));
+            events.push(Event::Retrying {
+                step: frame.step.id.clone(),
+                attempt: frame.attempt,
+                delay_ms: millis(delay),
+                why: failure.to_string(),
+            });
+            let until = now.plus(delay);
+            frame.progress = Progress { began: until, ..Progress::default() };
+            frame.repeats = 0;
+            frame.phase = Phase::RetryPause { until };
+            return;
+        }
+        if frame.ladder.is_some() {
+            let why = failure.to_string();
+            self.finish_frame(now, StepStatus::NotHealed { why }, events);
+            self.rung_passed(now);
+            return;
+        }
+        let tolerated = frame.step.on_failure == OnFailure::Continue;
+        let why = format!("step {} failed: {failure}", frame.step.id);
+        self.close(now, StepStatus::Failed { failure, tolerated }, tolerated, Outcome::Failed, why, events);
+    }
+
+    /// A condition did not hold: pass to the next rung, or end.
+    pub(super) fn shut(&mut self, now: Moment, why: String, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        if frame.ladder.is_some() {
+            self.finish_frame(now, StepStatus::NotHealed { why }, events);
+            self.rung_passed(now);
+            return;
+        }
+        let tolerated = frame.step.on_failure == OnFailure::Continue;
+        let told = format!("step {}: {why}", frame.step.id);
+        self.close(now, StepStatus::GateShut { why, tolerated }, tolerated, Outcome::GateShut, told, events);
+    }
+
+    /// Ends a top-level step that did not succeed, by its `on_failure`.
+    pub(super) fn close(
+        &mut self,
+        now: Moment,
+        status: StepStatus,
+        tolerated: bool,
+        outcome: Outcome,
+        why: String,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(frame) = self.frames.last() else { return };
+        let released = frame
+            .progress
+            .made
+            .iter()
+            .any(|made| matches!(made.change, Change::Push { .. } | Change::Promote { .. }));
+        let remedy = (frame.step.on_failure == OnFailure::Rollback && released)
+            .then(|| frame.step.remedy.clone())
+            .flatten();
+        self.finish_frame(now, status, events);
+        if tolerated {
+            self.tally.tolerated += 1;
+            return;
+        }
+        self.end(outcome, Some(why));
+        if let Some(remedy) = remedy {
+            self.queue.push_back(Arc::new(*remedy));
+        }
+    }
+
+    /// The step is through, its gate included.
+    pub(super) fn complete(&mut self, now: Moment, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last() else { return };
+        let on_ladder = frame.ladder.is_some();
+        let changed = !frame.progress.made.is_empty();
+        let would = match &frame.step.body {
+            Body::Verb(action) => self.config.dry && (action.mutates() || action.awaits().is_some()),
+            Body::Ladder(_) => self.config.dry,
+        };
+        let status = match frame.done.as_ref().map(|done| done.status) {
+            _ if would => StepStatus::WouldRun,
+            Some(Status::NothingToDo | Status::AlreadySo) => StepStatus::Unneeded,
+            _ => StepStatus::Done,
+        };
+        let nothing = status == StepStatus::Unneeded && !changed;
+        self.finish_frame(now, status, events);
+        if on_ladder {
+            if nothing {
+                self.rung_passed(now);
+            } else {
+                self.rung_over(now);
+            }
+        }
+    }
+
+    /// Pops the top frame and says how it ended.
+    pub(super) fn finish_frame(&mut self, now: Moment, status: StepStatus, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.pop() else { return };
+        match &status {
+            StepStatus::Done | StepStatus::Unneeded => self.tally.steps_done += 1,
+            StepStatus::Skipped { .. } | StepStatus::WouldRun => self.tally.steps_skipped += 1,
+            _ => self.tally.steps_failed += 1,
+        }
+        let skipped_rung = frame.ladder.is_some() && matches!(status, StepStatus::Skipped { .. });
+        events.push(Event::StepFinished {
+            step: frame.step.id.clone(),
+            status,
+            done: frame.done,
+            before: frame.before,
+            after: self.measurements(),
+            took_ms: millis(now.since(frame.began)),
+        });
+        if skipped_rung {
+            self.rung_passed(now);
+        }
+    }
+
+    /// Ends the rung and its ladder alike.
+    pub(super) fn finish_all(&mut self, now: Moment, status: &StepStatus, events: &mut Vec<Event>) {
+        while !self.frames.is_empty() {
+            self.finish_frame(now, status.clone(), events);
+        }
+    }
+
+    /// Ends the rung above the frame at `index`.
+    pub(super) fn finish_above(&mut self, now: Moment, index: usize, why: &str, events: &mut Vec<Event>) {
+        while self.frames.len() > index + 1 {
+            self.finish_frame(now, StepStatus::NotHealed { why: why.to_owned() }, events);
+        }
+    }
+
+    /// The run ends this way; the first reason counts. What is left of the queue is not run.
+    pub(super) fn end(&mut self, outcome: Outcome, why: Option<String>) {
+        if self.ending.is_none() {
+            self.ending = Some(Ending { outcome, why });
+        }
+        if self.stage == Stage::Main {
+            self.queue.clear();
+        }
+    }
+}

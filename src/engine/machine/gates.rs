@@ -1,0 +1,195 @@
+//! Gates, `when` and the default gate: what is watched, and what a verdict means for the step. It must never let an unknown pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::env::Readings;
+use super::super::event::{Event, GateKind, StepStatus};
+use super::super::request::{Live, Request};
+use super::super::watch::{GateState, Watch};
+use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, UNKNOWN_PATIENCE, millis, seconds};
+use crate::expr::{Evaluation, Expr, Truth};
+use crate::health::{Metric, Moment, Value};
+use crate::plan::{Body, Gate, IfUnknown, Step};
+
+impl Machine {
+    /// The phase after `when`.
+    pub(super) fn entry_phase(&self, now: Moment, step: &Step) -> Phase {
+        if let Some(gate) = &step.before {
+            return Phase::GateBefore(self.fresh_watch(gate.clone(), GateKind::Before, now));
+        }
+        self.action_phase(now, step)
+    }
+
+    /// The phase after the gate before.
+    pub(super) fn action_phase(&self, now: Moment, step: &Step) -> Phase {
+        match &step.body {
+            Body::Ladder(ladder) => Phase::Climbing {
+                rung: None,
+                watch: self.fresh_watch(ladder.gate.clone(), GateKind::Ladder, now),
+            },
+            Body::Verb(_) => Phase::Acting,
+        }
+    }
+
+    /// A watch on a condition that nothing has changed since the latest sample: that sample counts too.
+    pub(super) fn fresh_watch(&self, gate: Gate, kind: GateKind, now: Moment) -> Watch {
+        let mut watch = Watch::new(gate, kind, now);
+        if let Some(latest) = &self.latest {
+            watch = watch.counting_from(latest.at);
+            let env = Readings { metrics: &latest.metrics, plan: &self.plan, outputs: &self.outputs };
+            watch.observe(latest.at, latest.number, &env);
+        }
+        watch
+    }
+
+    pub(super) fn decide_when(&mut self, now: Moment, events: &mut Vec<Event>) -> Option<Request> {
+        let frame = self.frames.last()?;
+        let Phase::When { since } = frame.phase else {
+            return None;
+        };
+        let step = Arc::clone(&frame.step);
+        let when = step.when.clone()?;
+        let evaluation = self.evaluate(&when);
+        let truth = evaluation.truth;
+        let late = now.since(since) >= UNKNOWN_PATIENCE;
+        if truth == Truth::Unknown && !late && !self.config.dry {
+            return Some(Request::Wait {
+                until: since.plus(UNKNOWN_PATIENCE),
+                live: Live {
+                    gate: Some(evaluation),
+                    ..self.live(now, Some(format!("`when: {when}` to be known")))
+                },
+            });
+        }
+        let runs = match (truth, step.if_unknown) {
+            (Truth::True, _) | (Truth::Unknown, IfUnknown::Run) => true,
+            (Truth::False, _) | (Truth::Unknown, IfUnknown::Skip) => false,
+            (Truth::Unknown, IfUnknown::Stop) => self.config.dry,
+        };
+        let why = (truth == Truth::Unknown).then(|| match step.if_unknown {
+            IfUnknown::Run => "unknown: run all the same (if_unknown: run)".to_owned(),
+            IfUnknown::Skip => "unknown: skipped (if_unknown: skip)".to_owned(),
+            IfUnknown::Stop => "unknown for 10 s".to_owned(),
+        });
+        let decision = Decision { gate: GateKind::When, open: runs, evaluation, since, sample: None, why };
+        self.verdict(now, decision, events);
+        if runs || self.config.dry {
+            let phase = self.entry_phase(now, &step);
+            self.set_phase(phase);
+        } else if truth == Truth::Unknown && step.if_unknown == IfUnknown::Stop {
+            self.shut(now, format!("`when: {when}` was unknown for 10 s"), events);
+        } else {
+            self.finish_frame(now, StepStatus::Skipped { why: format!("`when: {when}` is not so") }, events);
+        }
+        None
+    }
+
+    pub(super) fn watch_gate(&mut self, now: Moment, events: &mut Vec<Event>) -> Option<Request> {
+        let dry = self.config.dry;
+        let frame = self.frames.last()?;
+        let (Phase::GateBefore(watch) | Phase::GateAfter(watch)) = &frame.phase else {
+            return None;
+        };
+        let state = if dry { GateState::Open } else { watch.state(now) };
+        if state == GateState::Waiting {
+            // `check` judges the first sample that counts; it is not waited for longer than that.
+            let check_failed = watch.kind == GateKind::Check && watch.reads_false();
+            if !check_failed {
+                return Some(Request::Wait { until: watch.ends(), live: self.live(now, None) });
+            }
+        }
+        let watch = watch.clone();
+        let evaluation = watch.last.clone().unwrap_or_else(|| self.evaluate(&watch.gate.until));
+        let held = evaluation.truth == Truth::True;
+        let open = state == GateState::Open && (!dry || held);
+        // A wait that proves health proves it only for what was asked of the site meanwhile.
+        let idle_site =
+            self.latest.as_ref().is_none_or(|latest| !latest.metrics.contains_key(&Metric::PagesOk));
+        let why = if open && watch.kind == GateKind::Wait && idle_site && !dry {
+            Some("not proven under load: no page was answered while it held".to_owned())
+        } else {
+            (!open && watch.last.is_none()).then(|| "no sample was taken while it was waited for".to_owned())
+        };
+        let decision = Decision {
+            gate: watch.kind,
+            open,
+            evaluation,
+            since: watch.began,
+            sample: watch.last_sample,
+            why,
+        };
+        self.verdict(now, decision, events);
+        if state == GateState::Open {
+            if watch.kind == GateKind::Before {
+                let step = Arc::clone(&self.frames.last()?.step);
+                let phase = self.action_phase(now, &step);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.progress.began = now;
+                    frame.phase = phase;
+                }
+            } else {
+                self.complete(now, events);
+            }
+        } else {
+            let why = match watch.kind {
+                GateKind::Check => format!("the check is false: {}", watch.gate.until),
+                _ => format!("{} did not hold within {}", watch.gate.until, seconds(watch.gate.within)),
+            };
+            self.shut(now, why, events);
+        }
+        None
+    }
+
+    /// The gate of a mutating step that sets none: usage known, and not above what it was.
+    pub(super) fn default_gate(&self, within: Duration, now: Moment) -> Option<Watch> {
+        let text = if self.config.no_database {
+            "live".to_owned()
+        } else {
+            match self.frames.last().and_then(|frame| frame.before.get(&Metric::Usage)) {
+                Some(Value::Ratio(before)) if *before < FULL => {
+                    format!("usage <= {:.1}%", (before + SLACK) * 100.0)
+                }
+                _ => format!("usage < {:.0}%", FULL * 100.0),
+            }
+        };
+        let until = Arc::new(Expr::parse(&text).ok()?);
+        let within = if self.config.preboot { within.max(PREBOOT_PATIENCE) } else { within };
+        Some(Watch::new(Gate { until, hold: Duration::ZERO, within }, GateKind::Default, now))
+    }
+
+    pub(super) fn evaluate(&self, expr: &Expr) -> Evaluation {
+        let metrics = self.measurements();
+        expr.evaluate(&Readings { metrics: &metrics, plan: &self.plan, outputs: &self.outputs })
+    }
+
+    /// What the display shows of the frame in hand.
+    pub(super) fn live(&self, now: Moment, awaited: Option<String>) -> Live {
+        let Some(frame) = self.frames.last() else {
+            return Live::default();
+        };
+        let mut live = Live { step: frame.step.id.clone(), awaited, ..Live::default() };
+        if let Phase::GateBefore(watch) | Phase::GateAfter(watch) | Phase::Climbing { watch, .. } =
+            &frame.phase
+        {
+            live.gate.clone_from(&watch.last);
+            live.held = watch.held(now);
+            live.hold = watch.gate.hold;
+            live.left = watch.gate.within.saturating_sub(now.since(watch.began));
+        }
+        live
+    }
+
+    pub(super) fn verdict(&self, now: Moment, decision: Decision, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last() else { return };
+        events.push(Event::Verdict {
+            step: frame.step.id.clone(),
+            gate: decision.gate,
+            open: decision.open,
+            evaluation: decision.evaluation,
+            sample: decision.sample.or_else(|| self.latest.as_ref().map(|latest| latest.number)),
+            waited_ms: millis(now.since(decision.since)),
+            why: decision.why,
+        });
+    }
+}

@@ -1,0 +1,483 @@
+//! The machine: decides what comes next in a run. Pure: time enters through its inputs, the world through samples, and
+//! it knows no driver. It must never perform IO, read a clock, or name a verb.
+//!
+//! A run is a stack of frames: a step, and above a ladder the rung that is being tried. Each frame is in one phase:
+//!
+//! ```text
+//! When → GateBefore → Acting ⇄ Performing → GateAfter → finished
+//!                       ⇅          ↓
+//!                    Pausing   Settling → Reconciling
+//! ```
+
+mod changes;
+mod endings;
+mod gates;
+mod ladder;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::env::Readings;
+use super::event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
+use super::request::{Input, Request};
+use super::watch::Watch;
+use crate::action::{Done, Made, Progress, RunFacts};
+use crate::expr::{Evaluation, Truth};
+use crate::health::{Moment, Value};
+use crate::plan::{Plan, Step};
+use crate::platform::{Before, Change, ChangeError};
+
+/// How long an unknown `when` is waited for.
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// The default gate's patience with preboot, where two sets of dynos run for about three minutes.
+const PREBOOT_PATIENCE: Duration = Duration::from_secs(300);
+/// Usage from which a database counts as full for the default gate.
+const FULL: f64 = 0.95;
+/// By how much usage may be above what it was, for the default gate.
+const SLACK: f64 = 0.02;
+
+/// What the machine must know of the run besides its plan.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The run's id; nonces derive from it.
+    pub run: String,
+    /// A dry run: gates are read once and never waited for.
+    pub dry: bool,
+    /// Preboot is on.
+    pub preboot: bool,
+    /// The database is not asked (`--no-database`): the default gate is `live`.
+    pub no_database: bool,
+    /// What is known before the first step.
+    pub facts: RunFacts,
+}
+
+/// Events to be written, in order, and then what to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Move {
+    /// Written (and, where they say so, synced) before the request is carried out.
+    pub events: Vec<Event>,
+    /// What the driver does next.
+    pub request: Request,
+}
+
+#[derive(Debug)]
+enum Phase {
+    When {
+        since: Moment,
+    },
+    GateBefore(Watch),
+    Acting,
+    Pausing {
+        until: Moment,
+        awaited: String,
+    },
+    Performing {
+        change: Change,
+        before: Before,
+        nonce: String,
+    },
+    Settling {
+        until: Moment,
+        change: Change,
+        before: Before,
+        nonce: String,
+        error: ChangeError,
+    },
+    Reconciling {
+        change: Change,
+        before: Before,
+        nonce: String,
+        error: ChangeError,
+    },
+    RetryPause {
+        until: Moment,
+    },
+    Asking {
+        question: String,
+        assent: bool,
+    },
+    GateAfter(Watch),
+    /// A ladder: watches its gate before the first rung (`rung` is `None`) and after each.
+    Climbing {
+        rung: Option<usize>,
+        watch: Watch,
+    },
+    /// A ladder whose rung is the frame above.
+    OnRung {
+        rung: usize,
+    },
+}
+
+#[derive(Debug)]
+struct Frame {
+    step: Arc<Step>,
+    ladder: Option<String>,
+    began: Moment,
+    before: Measurements,
+    phase: Phase,
+    progress: Progress,
+    attempt: u32,
+    repeats: u32,
+    abort_hits: u32,
+    done: Option<Done>,
+    /// What was said to be awaited: said once, not at each look.
+    awaited: Option<String>,
+}
+
+/// Which part of the plan the queue holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Main,
+    Always,
+}
+
+#[derive(Debug, Clone)]
+struct Ending {
+    outcome: Outcome,
+    why: Option<String>,
+}
+
+/// One sample as the machine keeps it.
+#[derive(Debug, Clone, Default)]
+struct Latest {
+    number: u64,
+    at: Moment,
+    metrics: Measurements,
+}
+
+/// The pure engine of one run.
+#[derive(Debug)]
+pub struct Machine {
+    plan: Arc<Plan>,
+    config: Config,
+    stage: Stage,
+    queue: VecDeque<Arc<Step>>,
+    frames: Vec<Frame>,
+    outputs: BTreeMap<String, Value>,
+    facts: RunFacts,
+    latest: Option<Latest>,
+    first: Option<Measurements>,
+    /// A change has been intended: what is measured since is not the state before the run.
+    touched: bool,
+    began: Moment,
+    ending: Option<Ending>,
+    interrupted: bool,
+    nonces: u64,
+    tally: Tally,
+    made: Vec<Made>,
+    finished: bool,
+}
+
+impl Machine {
+    /// A machine at the beginning of a run.
+    pub fn new(plan: Arc<Plan>, config: Config) -> Self {
+        let facts = config.facts.clone();
+        Self {
+            plan,
+            config,
+            stage: Stage::Main,
+            queue: VecDeque::new(),
+            frames: Vec::new(),
+            outputs: BTreeMap::new(),
+            facts,
+            latest: None,
+            first: None,
+            touched: false,
+            began: Moment::default(),
+            ending: None,
+            interrupted: false,
+            nonces: 0,
+            tally: Tally::default(),
+            made: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// What earlier steps established.
+    pub fn facts(&self) -> &RunFacts {
+        &self.facts
+    }
+
+    /// Outputs of earlier steps, as `step.output`.
+    pub fn outputs(&self) -> &BTreeMap<String, Value> {
+        &self.outputs
+    }
+
+    /// Every change made so far, oldest first.
+    pub fn made(&self) -> &[Made] {
+        &self.made
+    }
+
+    /// The step whose action or gate is being worked on.
+    pub fn current_step(&self) -> Option<&str> {
+        self.frames.last().map(|frame| frame.step.id.as_str())
+    }
+
+    /// A person asked the run to stop: taken up as soon as no change is in flight.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Takes in a sample. May be called at any time, also while a change is in flight.
+    pub fn observe(&mut self, number: u64, at: Moment, metrics: &Measurements) {
+        self.tally.samples += 1;
+        if self.touched {
+            // What is measured from here on is no longer the state before the run.
+        } else if let Some(first) = &mut self.first {
+            for (metric, value) in metrics {
+                first.entry(*metric).or_insert_with(|| value.clone());
+            }
+        } else {
+            self.first = Some(metrics.clone());
+        }
+        self.latest = Some(Latest { number, at, metrics: metrics.clone() });
+        let env = Readings { metrics, plan: &self.plan, outputs: &self.outputs };
+        for frame in &mut self.frames {
+            if let Some(abort) = &frame.step.abort_when {
+                let bad = abort.evaluate(&env).truth == Truth::True;
+                frame.abort_hits = if bad { frame.abort_hits + 1 } else { 0 };
+            }
+            match &mut frame.phase {
+                Phase::GateBefore(watch) | Phase::GateAfter(watch) | Phase::Climbing { watch, .. } => {
+                    watch.observe(at, number, &env);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Decides. One input, the events it caused, and the one thing to do next.
+    pub fn advance(&mut self, now: Moment, input: Input) -> Move {
+        let mut events = Vec::new();
+        match input {
+            Input::Begin => {
+                self.began = now;
+                self.queue =
+                    self.plan.steps.iter().filter(|step| !step.always).cloned().map(Arc::new).collect();
+            }
+            Input::Tick => {}
+            Input::Decided(word) => self.decided(now, word, &mut events),
+            Input::Performed(performance) => self.performed(now, performance, &mut events),
+            Input::Reconciled(finding) => self.reconciled(now, finding, &mut events),
+            Input::Answered { answer, by } => self.answered(now, answer, by, &mut events),
+        }
+        let request = self.settle(now, &mut events);
+        Move { events, request }
+    }
+
+    /// Moves on until the driver is needed.
+    fn settle(&mut self, now: Moment, events: &mut Vec<Event>) -> Request {
+        loop {
+            self.give_up_if_told(now, events);
+            let Some(frame) = self.frames.last() else {
+                match self.next_step(now, events) {
+                    Some(request) => return request,
+                    None => continue,
+                }
+            };
+            let id = frame.step.id.clone();
+            let request = match &frame.phase {
+                Phase::When { .. } => self.decide_when(now, events),
+                Phase::GateBefore(_) | Phase::GateAfter(_) => self.watch_gate(now, events),
+                Phase::Climbing { .. } => self.climb(now, events),
+                // The rung is the frame above. Should it be gone, its ladder looks at the gate again.
+                Phase::OnRung { .. } => {
+                    self.rung_over(now);
+                    None
+                }
+                Phase::Acting => Some(Request::Decide { step: id, progress: frame.progress.clone() }),
+                Phase::Pausing { until, awaited } if now < *until => {
+                    Some(Request::Wait { until: *until, live: self.live(now, Some(awaited.clone())) })
+                }
+                Phase::RetryPause { until } if now < *until => Some(Request::Wait {
+                    until: *until,
+                    live: self.live(now, Some("the next attempt".to_owned())),
+                }),
+                Phase::Settling { until, .. } if now < *until => Some(Request::Wait {
+                    until: *until,
+                    live: self.live(now, Some("a lost request to land, or not".to_owned())),
+                }),
+                Phase::Performing { change, .. } => {
+                    let spent = now.since(frame.progress.began);
+                    Some(Request::Perform {
+                        step: id,
+                        change: change.clone(),
+                        timeout: frame.step.timeout.saturating_sub(spent).max(Duration::from_secs(1)),
+                    })
+                }
+                Phase::Asking { question, assent } => {
+                    Some(Request::Ask { step: id, question: question.clone(), assent: *assent })
+                }
+                Phase::Reconciling { change, before, .. } => {
+                    Some(Request::Reconcile { change: change.clone(), before: before.clone() })
+                }
+                Phase::Pausing { .. } | Phase::RetryPause { .. } | Phase::Settling { .. } => {
+                    self.leave_pause();
+                    None
+                }
+            };
+            if let Some(request) = request {
+                return request;
+            }
+        }
+    }
+
+    fn leave_pause(&mut self) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        frame.phase = match std::mem::replace(&mut frame.phase, Phase::Acting) {
+            Phase::Settling { change, before, nonce, error, .. } => {
+                Phase::Reconciling { change, before, nonce, error }
+            }
+            _ => Phase::Acting,
+        };
+    }
+
+    /// Signals, `abort_when` and the overall deadline end what is being waited for, never a change in flight.
+    fn give_up_if_told(&mut self, now: Moment, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last() else { return };
+        if matches!(
+            frame.phase,
+            Phase::Performing { .. }
+                | Phase::Settling { .. }
+                | Phase::Reconciling { .. }
+                | Phase::OnRung { .. }
+        ) {
+            return;
+        }
+        if self.interrupted && self.stage != Stage::Always {
+            self.finish_all(now, &StepStatus::Interrupted, events);
+            self.end(Outcome::Interrupted, Some("interrupted; what was in hand was finished".to_owned()));
+            return;
+        }
+        if let Some(index) = self.frames.iter().position(|frame| frame.abort_hits >= 2) {
+            let abort = self.frames[index].step.abort_when.clone();
+            self.frames[index].abort_hits = 0;
+            let began = self.frames[index].began;
+            self.finish_above(now, index, "abort_when ended the ladder", events);
+            if let Some(abort) = abort {
+                let evaluation = self.evaluate(&abort);
+                let decision = Decision {
+                    gate: GateKind::Abort,
+                    open: true,
+                    evaluation,
+                    since: began,
+                    sample: None,
+                    why: None,
+                };
+                self.verdict(now, decision, events);
+                self.shut(now, format!("abort_when held twice in a row: {abort}"), events);
+            }
+            return;
+        }
+        if self.stage == Stage::Main && self.plan.deadline.is_some_and(|limit| now.since(self.began) >= limit)
+        {
+            let why = "the run's deadline passed".to_owned();
+            self.finish_all(now, &StepStatus::GateShut { why: why.clone(), tolerated: false }, events);
+            self.end(Outcome::GateShut, Some(why));
+        }
+    }
+
+    /// Takes the next step of the queue, or the next stage, or finishes.
+    fn next_step(&mut self, now: Moment, events: &mut Vec<Event>) -> Option<Request> {
+        if self.finished {
+            return Some(Request::Finish);
+        }
+        if self.interrupted && self.stage == Stage::Main && self.ending.is_none() {
+            self.end(Outcome::Interrupted, Some("interrupted between two steps".to_owned()));
+        }
+        if let Some(step) = self.queue.pop_front() {
+            self.begin_step(now, step, None, events);
+            return None;
+        }
+        if self.stage != Stage::Always {
+            self.stage = Stage::Always;
+            self.queue = self.plan.steps.iter().filter(|step| step.always).cloned().map(Arc::new).collect();
+            return None;
+        }
+        self.finished = true;
+        let ending = self.ending.clone().unwrap_or(Ending { outcome: Outcome::Done, why: None });
+        let mut next = Vec::new();
+        if ending.outcome == Outcome::GateShut {
+            next.extend(self.plan.when_shut.iter().cloned());
+        }
+        events.push(Event::RunFinished {
+            outcome: ending.outcome,
+            exit_code: ending.outcome.exit_code(),
+            why: ending.why,
+            before: self.first.clone().unwrap_or_default(),
+            after: self.measurements(),
+            took_ms: millis(now.since(self.began)),
+            tally: self.tally,
+            next,
+        });
+        Some(Request::Finish)
+    }
+
+    fn begin_step(&mut self, now: Moment, step: Arc<Step>, ladder: Option<String>, events: &mut Vec<Event>) {
+        if let Some(why) = step.left_out.clone() {
+            self.tally.steps_skipped += 1;
+            events.push(Event::StepFinished {
+                step: step.id.clone(),
+                status: StepStatus::Skipped { why },
+                done: None,
+                before: Measurements::new(),
+                after: Measurements::new(),
+                took_ms: 0,
+            });
+            return;
+        }
+        events.push(Event::StepStarted {
+            step: step.id.clone(),
+            name: step.name.clone(),
+            ladder: ladder.clone(),
+            before: self.measurements(),
+        });
+        let phase =
+            if step.when.is_some() { Phase::When { since: now } } else { self.entry_phase(now, &step) };
+        self.frames.push(Frame {
+            before: self.measurements(),
+            began: now,
+            phase,
+            progress: Progress { began: now, ..Progress::default() },
+            attempt: 0,
+            repeats: 0,
+            abort_hits: 0,
+            done: None,
+            awaited: None,
+            ladder,
+            step,
+        });
+    }
+
+    fn set_phase(&mut self, phase: Phase) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.phase = phase;
+        }
+    }
+
+    fn measurements(&self) -> Measurements {
+        self.latest.as_ref().map(|latest| latest.metrics.clone()).unwrap_or_default()
+    }
+}
+
+/// A condition decided.
+struct Decision {
+    gate: GateKind,
+    open: bool,
+    evaluation: Evaluation,
+    since: Moment,
+    sample: Option<u64>,
+    why: Option<String>,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{seconds:.1} s") }
+}
