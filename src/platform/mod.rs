@@ -31,9 +31,8 @@ pub use facts::{
     IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
 };
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
-pub use process::Commands;
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
 pub use reconcile::{Reconciled, reconcile};
 pub use sampler::{Sampler, SamplerOptions};
 pub use watch::Seen;
-pub use writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
+pub use writes::Lines;

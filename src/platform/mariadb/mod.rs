@@ -19,11 +19,6 @@ mod sql;
 mod text;
 mod url;
 
-#[cfg(test)]
-mod live;
-#[cfg(test)]
-mod testserver;
-
 pub use acquire::Pace;
 pub use connect::TlsMode;
 pub use handle::{Database, DatabaseOptions};

@@ -1,0 +1,354 @@
+//! The machine as a table of situations: a simulated world answers its requests, time is a number, nothing sleeps.
+
+#![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runbook::action::{Done, Failure, Next, Progress, Status};
+use runbook::engine::{Config, Event, Input, Machine, Outcome, Performance, Request, StepStatus};
+use runbook::health::{Metric, Moment, Value};
+use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
+use runbook::platform::{
+    Before, Certainty, Change, ChangeError, DynoScope, Effect, Fault, FaultKind, Reconciled,
+};
+
+type Sampled = BTreeMap<Metric, Value>;
+
+/// A world: what each sample reads, and how requests are answered.
+struct World<'w> {
+    sample: Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>,
+    perform: Box<dyn FnMut(&Change) -> Performance + 'w>,
+    reconcile: Box<dyn FnMut() -> Result<Reconciled, Fault> + 'w>,
+    /// Seconds of the changes performed.
+    changed_at: Vec<u64>,
+    interrupt_at: Option<u64>,
+    dry: bool,
+}
+
+struct Told {
+    events: Vec<Event>,
+    changes: usize,
+    intended: usize,
+    seconds: u64,
+}
+
+impl Told {
+    fn outcome(&self) -> Outcome {
+        match self.events.last() {
+            Some(Event::RunFinished { outcome, .. }) => *outcome,
+            other => panic!("the last event ends the run: {other:?}"),
+        }
+    }
+
+    fn status(&self, wanted: &str) -> Option<&StepStatus> {
+        self.events.iter().find_map(|event| match event {
+            Event::StepFinished { step, status, .. } if step == wanted => Some(status),
+            _ => None,
+        })
+    }
+}
+
+fn usage(share: f64) -> Sampled {
+    BTreeMap::from([
+        (Metric::Usage, Value::Ratio(share)),
+        (Metric::Refused, Value::Count(0.0)),
+        (Metric::Live, Value::Truth(true)),
+        (Metric::PagesOk, Value::Ratio(1.0)),
+    ])
+}
+
+impl<'w> World<'w> {
+    fn at(sample: impl Fn(&World<'_>, u64) -> Sampled + 'w) -> Self {
+        Self {
+            sample: Box::new(sample),
+            perform: Box::new(|_| Performance::Done(Effect::Accepted)),
+            reconcile: Box::new(|| Ok(Reconciled::DidNotHappen)),
+            changed_at: Vec::new(),
+            interrupt_at: None,
+            dry: false,
+        }
+    }
+
+    fn run(mut self, steps: &str) -> Told {
+        let plan = plan(steps);
+        let mut machine =
+            Machine::new(Arc::new(plan), Config { run: "r".into(), dry: self.dry, ..Config::default() });
+        let mut told = Told { events: Vec::new(), changes: 0, intended: 0, seconds: 0 };
+        let (mut now, mut number, mut input) = (0_u64, 0, Input::Begin);
+        for _ in 0..20_000 {
+            if self.interrupt_at.is_some_and(|at| now >= at * 1000) {
+                machine.interrupt();
+            }
+            while number * 1000 <= now {
+                let metrics = (self.sample)(&self, number);
+                number += 1;
+                machine.observe(number, Moment((number - 1) * 1000), &metrics);
+            }
+            let next = machine.advance(Moment(now), input);
+            for event in next.events {
+                told.intended += usize::from(matches!(event, Event::Intended { .. }));
+                told.events.push(event);
+            }
+            input = match next.request {
+                Request::Finish => {
+                    told.changes = self.changed_at.len();
+                    told.seconds = now / 1000;
+                    return told;
+                }
+                Request::Decide { step, progress } => Input::Decided(decide(&step, &progress)),
+                Request::Perform { .. } if self.dry => Input::Performed(Performance::WouldRun),
+                Request::Perform { change, .. } => {
+                    assert_eq!(told.intended, self.changed_at.len() + 1, "written down before it is done");
+                    now += 100;
+                    self.changed_at.push(now / 1000);
+                    Input::Performed((self.perform)(&change))
+                }
+                Request::Reconcile { .. } => Input::Reconciled((self.reconcile)()),
+                Request::Wait { until, .. } => {
+                    now = until.0.min(number * 1000).max(now + 1);
+                    Input::Tick
+                }
+                Request::Ask { .. } => Input::Answered { answer: Some(true), by: "test".into() },
+            };
+        }
+        panic!("the run does not end: {:?}", told.events.last());
+    }
+}
+
+/// Verbs of the table: `restart` changes something once, the rest are done at once.
+fn decide(step: &str, progress: &Progress) -> Result<Next, Failure> {
+    if step.starts_with("fails") {
+        return Err(Failure::from(Fault::new(FaultKind::Refused, "a step of the test", "it is to fail")));
+    }
+    if step.starts_with("nothing") {
+        return Ok(Next::Done(Done { status: Status::NothingToDo, ..Done::default() }));
+    }
+    if step.starts_with("change") && progress.made.is_empty() {
+        return Ok(Next::Change {
+            change: Change::Restart { scope: DynoScope::All },
+            before: Before::default(),
+        });
+    }
+    Ok(Next::Done(Done { status: Status::Acted, ..Done::default() }))
+}
+
+fn plan(steps: &str) -> Plan {
+    let text = format!(
+        "runbook: 1\nname: t\nsummary: t\nhealth:\n  healthy: usage < 40% and refused == 0 and live\nsteps:\n{steps}"
+    );
+    build(PlanRecord {
+        tool: "test".into(),
+        runbook: "t".into(),
+        source: "t.yaml".into(),
+        text,
+        inputs: BTreeMap::new(),
+        selection: Selection::default(),
+        target: Target {
+            app: "app".into(),
+            app_id: String::new(),
+            api_url: String::new(),
+            database: Some("u@h/d".into()),
+            git_remote: String::new(),
+            folder: String::new(),
+            pages: Some("http://127.0.0.1".into()),
+        },
+        deadline_ms: None,
+    })
+    .unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+const GATED: &str = "  - id: change\n    restart: all\n    gate: { until: usage < 40%, for: 3s, within: 30s }\n  - id: after\n    diagnose:\n";
+
+#[test]
+fn a_gate_opens_the_moment_it_has_held_and_not_before() {
+    let told = World::at(|_, second| usage(if second < 10 { 0.9 } else { 0.1 })).run(GATED);
+    assert_eq!(told.outcome(), Outcome::Done);
+    assert_eq!(told.seconds, 13, "three seconds of it, not thirty");
+}
+
+#[test]
+fn a_false_or_an_unknown_sample_begins_the_hold_anew() {
+    for blip in [usage(0.9), Sampled::new()] {
+        let told = World::at(move |_, second| if second == 2 { blip.clone() } else { usage(0.1) }).run(GATED);
+        assert_eq!(
+            (told.outcome(), told.seconds),
+            (Outcome::Done, 6),
+            "{blip:?}",
+            blip = told.status("change")
+        );
+    }
+}
+
+#[test]
+fn unknown_never_passes() {
+    let told = World::at(|_, _| Sampled::new()).run(GATED);
+    assert_eq!(told.outcome(), Outcome::GateShut);
+    assert!(told.status("after").is_none_or(|status| matches!(status, StepStatus::Skipped { .. })));
+    assert!((29..=31).contains(&told.seconds), "the whole patience: {}", told.seconds);
+}
+
+#[test]
+fn the_default_gate_wants_usage_no_worse_than_before() {
+    let steps = "  - id: change\n    restart: all\n";
+    let well = World::at(|world, second| {
+        usage(if world.changed_at.is_empty() { 0.5 } else { 0.5 + 0.02 * f64::from(u8::from(second > 1)) })
+    })
+    .run(steps);
+    assert_eq!(well.outcome(), Outcome::Done, "two points above are within the noise");
+    let worse = World::at(|world, _| usage(if world.changed_at.is_empty() { 0.5 } else { 0.6 })).run(steps);
+    assert_eq!(worse.outcome(), Outcome::GateShut);
+    assert!((118..=122).contains(&worse.seconds), "within 120 s: {}", worse.seconds);
+    let was_full =
+        World::at(|world, _| usage(if world.changed_at.is_empty() { 1.0 } else { 0.94 })).run(steps);
+    assert_eq!(was_full.outcome(), Outcome::Done, "it was full, and is below 95 %");
+    let still_full = World::at(|_, _| usage(1.0)).run(steps);
+    assert_eq!(still_full.outcome(), Outcome::GateShut);
+}
+
+#[test]
+fn when_decides_on_what_is_known_and_waits_ten_seconds_for_it() {
+    let steps = |word: &str| {
+        format!(
+            "  - id: change\n    when: usage >= 80%\n    if_unknown: {word}\n    restart: all\n    gate: {{ none: a test }}\n"
+        )
+    };
+    let high = World::at(|_, _| usage(0.9)).run(&steps("stop"));
+    assert_eq!((high.outcome(), high.changes), (Outcome::Done, 1));
+    let low = World::at(|_, _| usage(0.1)).run(&steps("stop"));
+    assert_eq!((low.outcome(), low.changes), (Outcome::Done, 0));
+    let late =
+        World::at(|_, second| if second < 5 { Sampled::new() } else { usage(0.9) }).run(&steps("stop"));
+    assert_eq!((late.outcome(), late.changes), (Outcome::Done, 1));
+    for (word, outcome, changes) in
+        [("run", Outcome::Done, 1), ("skip", Outcome::Done, 0), ("stop", Outcome::GateShut, 0)]
+    {
+        let told = World::at(|_, _| Sampled::new()).run(&steps(word));
+        assert_eq!((told.outcome(), told.changes), (outcome, changes), "if_unknown: {word}");
+        assert!((10..=12).contains(&told.seconds), "{word}: {}", told.seconds);
+    }
+}
+
+#[test]
+fn failures_stop_or_are_tolerated_and_always_steps_run() {
+    let steps = |word: &str| {
+        format!(
+            "  - id: fails\n    restart: all\n    on_failure: {word}\n  - id: later\n    diagnose:\n  - id: end\n    always: true\n    diagnose:\n"
+        )
+    };
+    let stopped = World::at(|_, _| usage(0.1)).run(&steps("stop"));
+    assert_eq!(stopped.outcome(), Outcome::Failed);
+    assert!(stopped.status("later").is_none_or(|status| matches!(status, StepStatus::Skipped { .. })));
+    assert_eq!(stopped.status("end"), Some(&StepStatus::Done));
+    let tolerated = World::at(|_, _| usage(0.1)).run(&steps("continue"));
+    assert_eq!(tolerated.outcome(), Outcome::Done);
+    assert_eq!(tolerated.status("later"), Some(&StepStatus::Done));
+    assert!(matches!(tolerated.status("fails"), Some(StepStatus::Failed { tolerated: true, .. })));
+}
+
+const LADDER: &str = "  - id: climb\n    ladder:\n      until: healthy\n      for: 5s\n      within: 20s\n      rungs:\n        - id: nothing\n          kill_idle: { idle: 60s }\n        - id: change-1\n          restart: all\n        - id: change-2\n          scale: { type: web, to: 1 }\n";
+
+#[test]
+fn a_ladder_stops_at_the_first_rung_that_heals_and_an_empty_one_passes_at_once() {
+    let told = World::at(|world, _| usage(if world.changed_at.is_empty() { 1.0 } else { 0.1 })).run(LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1));
+    assert!(told.seconds <= 8, "the empty rung took no patience: {}", told.seconds);
+}
+
+#[test]
+fn two_good_seconds_before_the_leak_refills_do_not_heal() {
+    let told = World::at(|world, second| match world.changed_at.last() {
+        Some(at) if second <= at + 2 => usage(0.1),
+        _ => usage(1.0),
+    })
+    .run(LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 2), "every rung was tried");
+}
+
+#[test]
+fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
+    let lost = || {
+        Performance::Failed(ChangeError {
+            certainty: Certainty::InDoubt,
+            fault: Fault::new(FaultKind::Network, "a request", "no answer"),
+            settle_ms: 7000,
+        })
+    };
+    let steps = "  - id: change\n    restart: all\n    gate: { none: a test }\n";
+    let mut happened = World::at(|_, _| usage(0.1));
+    happened.perform = Box::new(move |_| lost());
+    happened.reconcile = Box::new(|| Ok(Reconciled::Happened(Effect::Accepted)));
+    let told = happened.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "found done, not repeated");
+    assert!(told.seconds >= 7, "not read back before: {}", told.seconds);
+
+    let mut unclear = World::at(|_, _| usage(0.1));
+    unclear.perform = Box::new(move |_| lost());
+    unclear.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
+    let told = unclear.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::InDoubt, 1), "in doubt is not repeated");
+}
+
+#[test]
+fn abort_when_needs_two_samples_in_a_row() {
+    let steps = "  - id: wait\n    abort_when: usage > 95%\n    wait: { until: usage < 10%, within: 30s }\n";
+    let once = World::at(|_, second| usage(if second == 3 { 1.0 } else { 0.5 })).run(steps);
+    assert_eq!(once.outcome(), Outcome::GateShut);
+    assert!(once.seconds >= 29, "one bad sample aborts nothing: {}", once.seconds);
+    let twice = World::at(|_, second| usage(if second >= 3 { 1.0 } else { 0.5 })).run(steps);
+    assert_eq!(twice.outcome(), Outcome::GateShut);
+    assert!(twice.seconds <= 5, "{}", twice.seconds);
+}
+
+#[test]
+fn an_interruption_ends_waiting_at_once_and_later_steps_do_not_run() {
+    let mut world = World::at(|_, _| usage(0.9));
+    world.interrupt_at = Some(5);
+    let told = world.run(GATED);
+    assert_eq!(told.outcome(), Outcome::Interrupted);
+    assert!(told.seconds <= 6, "{}", told.seconds);
+    assert_ne!(told.status("after"), Some(&StepStatus::Done));
+}
+
+#[test]
+fn a_dry_run_performs_nothing_and_waits_for_nothing() {
+    let mut world = World::at(|_, _| usage(0.9));
+    world.dry = true;
+    world.perform = Box::new(|_| panic!("a dry run performs nothing"));
+    let told = world.run(GATED);
+    assert_eq!(told.outcome(), Outcome::Done);
+    assert!(told.seconds <= 1, "{}", told.seconds);
+}
+
+#[test]
+fn a_retry_is_an_event_and_a_new_intention() {
+    let failures = std::cell::Cell::new(2);
+    let mut world = World::at(|_, _| usage(0.1));
+    world.perform = Box::new(|_| {
+        if failures.get() == 0 {
+            return Performance::Done(Effect::Accepted);
+        }
+        failures.set(failures.get() - 1);
+        Performance::Failed(ChangeError::nothing_changed(Fault::new(
+            FaultKind::Refused,
+            "a request",
+            "not now",
+        )))
+    });
+    let steps =
+        "  - id: change\n    restart: all\n    retry: { times: 3, delay: 2s }\n    gate: { none: a test }\n";
+    let told = world.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 3));
+    let retries = told.events.iter().filter(|event| matches!(event, Event::Retrying { .. })).count();
+    assert_eq!((retries, told.intended), (2, 3));
+    assert!(told.seconds >= 4, "with its delays: {}", told.seconds);
+}
+
+#[test]
+fn patience_is_bounded_for_every_kind_of_wait() {
+    let told = World::at(|_, _| usage(0.5))
+        .run("  - id: wait\n    wait: { until: usage < 10%, for: 2s, within: 12s }\n");
+    assert_eq!(told.outcome(), Outcome::GateShut);
+    assert!(Duration::from_secs(told.seconds) <= Duration::from_secs(13));
+}
