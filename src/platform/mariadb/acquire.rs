@@ -5,7 +5,7 @@
 //! when told, and must never hold up whoever waits for a sample.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,35 +14,68 @@ use super::fault::LoginFault;
 use crate::health::Moment;
 use crate::platform::clock::Clock;
 
-/// How hard it tries.
+/// How hard it tries: less and less, so that a server in trouble is not stormed. On loopback this is about a thousand
+/// attempts in the first two seconds and five a second from then on; at 20 ms of distance it is a hundred.
 #[derive(Debug, Clone)]
 pub struct Pace {
     /// Attempts in flight, once the first was refused.
     pub in_flight: u32,
     /// For this long there is no pause between attempts.
+    pub rush: Duration,
+    /// Then, until this long after the beginning, a pause of one millisecond.
     pub sprint: Duration,
-    /// Then, for this long, a pause of one millisecond.
-    pub run: Duration,
     /// Afterwards the pause is drawn anew each time (decorrelated jitter) between these, in milliseconds.
     pub pause_ms: (u64, u64),
+    /// After so long without one admitted login nobody leaves: one attempt at a time goes on, far apart, since a slot
+    /// can only appear when something else frees many.
+    pub patience: Duration,
+    /// The pause from then on, in milliseconds.
+    pub knock_ms: (u64, u64),
+    /// So many refusals without one admitted login say the same, once the sprint is over.
+    pub refusals: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { in_flight: 3, sprint: Duration::from_secs(1), run: Duration::from_secs(2), pause_ms: (5, 50) }
+        Self {
+            in_flight: 3,
+            rush: Duration::from_millis(40),
+            sprint: Duration::from_millis(400),
+            pause_ms: (5, 50),
+            patience: Duration::from_secs(2),
+            knock_ms: (100, 300),
+            refusals: 300,
+        }
     }
 }
 
+/// How a search goes on after an attempt that was refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// After so many milliseconds, all attempts together.
+    Together(u64),
+    /// After so many milliseconds, one attempt alone.
+    Alone(u64),
+}
+
 impl Pace {
-    /// The pause after an attempt refused `elapsed` after the beginning; `last` is the one before, in milliseconds.
-    fn pause(&self, elapsed: Duration, last: u64, draw: impl Fn(u64, u64) -> u64) -> u64 {
+    /// Whether `refusals` in `elapsed`, and not one login, show that nobody leaves.
+    pub fn is_hopeless(&self, elapsed: Duration, refusals: u64) -> bool {
+        refusals > 0 && (elapsed >= self.patience || (elapsed >= self.sprint && refusals >= self.refusals))
+    }
+
+    /// What follows an attempt refused `elapsed` after the beginning, the refusals so far counted; `last` is the pause
+    /// before it, in milliseconds.
+    fn next(&self, elapsed: Duration, refusals: u64, last: u64, draw: impl Fn(u64, u64) -> u64) -> Next {
         let (least, most) = self.pause_ms;
-        if elapsed < self.sprint {
-            0
-        } else if elapsed < self.sprint + self.run {
-            1
+        if self.is_hopeless(elapsed, refusals) {
+            Next::Alone(draw(self.knock_ms.0, self.knock_ms.1))
+        } else if elapsed < self.rush {
+            Next::Together(0)
+        } else if elapsed < self.sprint {
+            Next::Together(1)
         } else {
-            draw(least, last.saturating_mul(3).clamp(least, most))
+            Next::Together(draw(least, last.saturating_mul(3).clamp(least, most)))
         }
     }
 }
@@ -84,6 +117,7 @@ impl Seeker {
             clock,
             stop: Arc::clone(&stop),
             joined: AtomicU32::new(1),
+            refusals: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             dial,
             report,
@@ -105,6 +139,7 @@ struct Search<D, R> {
     began: Moment,
     stop: Arc<Stop>,
     joined: AtomicU32,
+    refusals: AtomicU64,
     failures: AtomicU32,
     dial: D,
     report: R,
@@ -140,13 +175,14 @@ where
         let gave_up = match fault {
             LoginFault::Full { .. } => {
                 search.failures.store(0, Ordering::Relaxed);
+                search.refusals.fetch_add(1, Ordering::Relaxed);
                 if !search.stop.is_set() {
                     (search.report)(Outcome::Refused);
                 }
                 false
             }
             // In a storm of refusals single attempts may be cut; before the first refusal a failure is the answer.
-            LoginFault::Network(_) if search.joined.load(Ordering::Relaxed) > 1 => {
+            LoginFault::Network(_) if search.refusals.load(Ordering::Relaxed) > 0 => {
                 search.failures.fetch_add(1, Ordering::Relaxed) + 1 >= NETWORK_FAILURES
             }
             _ => true,
@@ -157,14 +193,26 @@ where
             }
             return;
         }
-        // One more joins with each refusal, so that they are staggered by a round trip.
-        if search.joined.fetch_add(1, Ordering::Relaxed) < search.pace.in_flight {
-            let _ = start_attempts(Arc::clone(search));
-        } else {
-            search.joined.fetch_sub(1, Ordering::Relaxed);
-        }
         let elapsed = search.clock.now().since(search.began);
-        pause = search.pace.pause(elapsed, pause, |least, most| fastrand::u64(least..=most));
+        let refusals = search.refusals.load(Ordering::Relaxed);
+        pause = match search.pace.next(elapsed, refusals, pause, |least, most| fastrand::u64(least..=most)) {
+            Next::Together(pause) => {
+                // One more joins with each refusal, so that they are staggered by a round trip.
+                if search.joined.fetch_add(1, Ordering::Relaxed) < search.pace.in_flight {
+                    let _ = start_attempts(Arc::clone(search));
+                } else {
+                    search.joined.fetch_sub(1, Ordering::Relaxed);
+                }
+                pause
+            }
+            Next::Alone(pause) => {
+                if search.joined.fetch_sub(1, Ordering::Relaxed) > 1 {
+                    return;
+                }
+                search.joined.store(1, Ordering::Relaxed);
+                pause
+            }
+        };
         if search.stop.wait(Duration::from_millis(pause)) {
             return;
         }
@@ -295,9 +343,8 @@ mod tests {
         let (tx, rx) = mpsc::channel();
         let seeker = Seeker::start::<()>(
             Pace {
-                sprint: Duration::ZERO,
-                run: Duration::ZERO,
-                pause_ms: (60_000, 60_000),
+                patience: Duration::ZERO,
+                knock_ms: (60_000, 60_000),
                 ..Pace::default()
             },
             Arc::new(SystemClock::start()),
@@ -313,13 +360,46 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_grows_from_none_to_jitter() {
+    fn the_pause_grows_from_none_to_jitter_to_knocking() {
         let pace = Pace::default();
         let most = |_, most| most;
-        assert_eq!(pace.pause(Duration::from_millis(999), 5, most), 0);
-        assert_eq!(pace.pause(Duration::from_millis(2999), 5, most), 1);
-        assert_eq!(pace.pause(Duration::from_secs(3), 5, most), 15);
-        assert_eq!(pace.pause(Duration::from_secs(9), 45, most), 50);
-        assert_eq!(pace.pause(Duration::from_secs(9), 45, |least, _| least), 5);
+        let at = |ms, refusals, last| pace.next(Duration::from_millis(ms), refusals, last, most);
+        assert_eq!(at(39, 10, 5), Next::Together(0));
+        assert_eq!(at(399, 9000, 5), Next::Together(1));
+        assert_eq!(at(400, 10, 5), Next::Together(15));
+        assert_eq!(at(1999, 299, 45), Next::Together(50));
+        assert_eq!(at(400, 300, 5), Next::Alone(300), "many refusals say it early");
+        assert_eq!(at(2000, 3, 5), Next::Alone(300), "few say it in time");
+        assert!(!pace.is_hopeless(Duration::from_secs(9), 0), "no answer is no refusal");
+    }
+
+    #[test]
+    fn a_server_that_stays_full_is_not_stormed() {
+        let dials = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&dials);
+        let (tx, rx) = mpsc::channel();
+        let pace = Pace { refusals: 40, sprint: Duration::from_millis(20), ..Pace::default() };
+        let clock = SystemClock::start();
+        let seeker = Seeker::start::<()>(
+            pace,
+            Arc::new(SystemClock::start()),
+            move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Err(full())
+            },
+            move |outcome| drop(tx.send(outcome)),
+        )
+        .unwrap();
+        // Once it knocks, the gaps between attempts are 100 ms and more: three of them in a row end the wait.
+        let mut far_apart = 0;
+        while far_apart < 3 {
+            assert!(clock.now().since(crate::health::Moment(0)) < Duration::from_secs(20), "it never slows down");
+            let before = clock.now();
+            assert!(matches!(rx.recv_timeout(Duration::from_secs(5)), Ok(Outcome::Refused)));
+            far_apart =
+                if clock.now().since(before) >= Duration::from_millis(90) { far_apart + 1 } else { 0 };
+        }
+        drop(seeker);
+        while rx.recv_timeout(Duration::from_secs(5)).is_ok() {}
     }
 }

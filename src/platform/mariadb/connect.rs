@@ -30,6 +30,13 @@ pub enum TlsMode {
 const MAX_PACKET: usize = 16 * 1024 * 1024;
 /// After this long without traffic the kernel asks whether the other side is still there, in milliseconds.
 const KEEPALIVE_MS: u32 = 10_000;
+/// It asks again this often, in seconds, and gives up after so many silent answers.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const KEEPALIVE_PROBES: (u32, u32) = (5, 3);
+/// Bytes that nobody acknowledges for this long end the connection, in milliseconds: without it a vanished route is
+/// noticed after a quarter of an hour.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MS: u32 = 20_000;
 
 /// A login that succeeded.
 pub struct Line {
@@ -126,6 +133,8 @@ pub struct Dialer {
     answer_timeout: Duration,
     protection: AtomicU8,
     addresses: Mutex<Vec<SocketAddr>>,
+    /// The address that answered last: tried first, so that a dead one before it costs its timeout once only.
+    answered: Mutex<Option<SocketAddr>>,
     logins: AtomicU64,
     /// Our own refusals.
     pub tally: Tally,
@@ -156,6 +165,7 @@ impl Dialer {
             answer_timeout,
             protection: AtomicU8::new(first as u8),
             addresses: Mutex::default(),
+            answered: Mutex::default(),
             logins: AtomicU64::new(0),
             tally: Tally::default(),
         }
@@ -183,13 +193,17 @@ impl Dialer {
         let mut last = None;
         for address in self.targets()? {
             match self.dial_address(address) {
-                Ok(line) => return Ok(line),
+                Ok(line) => {
+                    self.answered_at(address);
+                    return Ok(line);
+                }
                 // Only where one address was not reached may another be better.
                 Err(fault @ LoginFault::Network(_)) => {
                     self.forget_addresses();
                     last = Some(fault);
                 }
                 Err(fault) => {
+                    self.answered_at(address);
                     if let LoginFault::Full { code, .. } = fault {
                         self.tally.refused(code);
                     }
@@ -249,7 +263,14 @@ impl Dialer {
                 None => SslOpts::default(),
             }),
         };
-        OptsBuilder::new()
+        let options = OptsBuilder::new();
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        let options = options
+            .tcp_keepalive_probe_interval_secs(Some(KEEPALIVE_PROBES.0))
+            .tcp_keepalive_probe_count(Some(KEEPALIVE_PROBES.1));
+        #[cfg(target_os = "linux")]
+        let options = options.tcp_user_timeout_ms(Some(UNACKNOWLEDGED_MS));
+        options
             .ip_or_hostname(Some(host))
             .tcp_port(address.port())
             .bind_address(bind)
@@ -272,7 +293,8 @@ impl Dialer {
             })))
     }
 
-    /// The addresses to try, in the resolver's order; for a verified name one of each family stands for its family.
+    /// The addresses to try: the one that answered last, then in the resolver's order. For a verified name one of each
+    /// family stands for its family.
     fn targets(&self) -> Result<Vec<SocketAddr>, LoginFault> {
         let mut known = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known.is_empty() {
@@ -286,6 +308,10 @@ impl Dialer {
             known.dedup();
             self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
         }
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = known.iter().position(|address| Some(*address) == answered) {
+            known[..=at].rotate_right(1);
+        }
         let by_name = self.protection.load(Ordering::Relaxed) == Protection::Verified as u8
             && self.url.host().parse::<IpAddr>().is_err();
         if by_name {
@@ -298,6 +324,10 @@ impl Dialer {
             return Ok(families);
         }
         Ok(known)
+    }
+
+    fn answered_at(&self, address: SocketAddr) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     fn forget_addresses(&self) {

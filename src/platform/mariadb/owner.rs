@@ -25,9 +25,12 @@ const TOUCH: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 /// A wrong password and its like are not tried again within this time: it might lock the account.
 const REMEMBER: Duration = Duration::from_secs(5);
-/// After this long without one admitted login, questions that are not samples are told so at once: whoever climbs a
-/// ladder must not wait for a slot that only the next rung frees.
-const HOPELESS: Duration = Duration::from_secs(2);
+/// That nobody leaves is believed for this long: questions that are not samples are told so at once, since whoever
+/// climbs a ladder must not wait for a slot that only the next rung frees, and the steps of a plan share one search.
+/// The first such question after that begins the search anew.
+const BELIEVED: Duration = Duration::from_secs(10);
+/// While a search is on, whether it is hopeless is looked at this often.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longest sleep between two looks at the clock.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -98,8 +101,10 @@ pub struct Owner {
     connected_before: bool,
     last_asked: Moment,
     last_used: Moment,
-    /// The last refusal, for those who wait until their time is up.
+    /// The last refusal of this search and how many there were, as far as samples have taken them.
     refused: Option<(u16, u64)>,
+    /// When it was seen that nobody leaves.
+    hopeless: Option<Moment>,
 }
 
 impl Owner {
@@ -117,6 +122,7 @@ impl Owner {
             last_asked: now,
             last_used: now,
             refused: None,
+            hopeless: None,
         }
     }
 
@@ -149,7 +155,7 @@ impl Owner {
         for ask in &self.waiting {
             nap = nap.min(ask.due().since(now));
             if self.seeker.is_some() {
-                nap = nap.min(self.seeking_since.plus(HOPELESS).since(now).max(Duration::from_millis(20)));
+                nap = nap.min(LOOK);
             }
         }
         if self.session.is_some() {
@@ -176,6 +182,9 @@ impl Owner {
             }
             self.lasting = None;
         }
+        if !ask.is_hasty() && self.hopeless.is_some_and(|at| now.since(at) >= BELIEVED) {
+            self.seeker = None;
+        }
         if ask.is_hasty()
             && self.seeker.is_some()
             && let Some((code, attempts)) = self.needs.dialer.tally.take_refused()
@@ -194,6 +203,7 @@ impl Owner {
             return;
         }
         self.refused = None;
+        self.hopeless = None;
         let dialer = Arc::clone(&self.needs.dialer);
         let sender = self.needs.sender.clone();
         let started = Seeker::start(
@@ -321,14 +331,17 @@ impl Owner {
     fn expire(&mut self) {
         let now = self.now();
         let after = now.since(self.seeking_since);
-        let hopeless = self.seeker.is_some() && after >= HOPELESS;
         // Refusals stay in the tally for the next sample; here they are only looked at.
         let (code, attempts) = match (self.refused, self.needs.dialer.tally.peek_refused()) {
             (Some((_, before)), Some((code, since))) => (code, before + since),
             (Some(known), None) | (None, Some(known)) => known,
             (None, None) => (0, 0),
         };
-        let over = |ask: &dyn Ask| ask.due() <= now || (hopeless && attempts > 0);
+        let hopeless = self.seeker.is_some() && self.needs.pace.is_hopeless(after, attempts);
+        if hopeless {
+            self.hopeless.get_or_insert(now);
+        }
+        let over = |ask: &dyn Ask| ask.due() <= now || (hopeless && !ask.is_hasty());
         if !self.waiting.iter().any(|ask| over(ask.as_ref())) {
             return;
         }
