@@ -147,7 +147,11 @@ impl Driver<'_> {
                 Request::Finish => return Ok(()),
                 Request::Decide { step, progress } => Input::Decided(self.decide(machine, &step, &progress)),
                 Request::Perform { step, change, timeout } => {
-                    Input::Performed(self.perform(machine, &step, &change, timeout)?)
+                    let performed = self.perform(machine, &step, &change, timeout)?;
+                    if matches!(change, Change::Kill { .. }) {
+                        self.series.reset_slope(self.observer.clock().now());
+                    }
+                    Input::Performed(performed)
                 }
                 Request::Reconcile { change, before } => {
                     Input::Reconciled(reconcile(&change, &before, &self.observer))

@@ -36,7 +36,9 @@ pub struct Series {
     pages_window: Duration,
     pages_measured: bool,
     samples: VecDeque<Sample>,
-    /// Start of what the slope may look at: a restart ends what was before.
+    /// Start of what belongs to the app that now runs: a restart ends what was before.
+    app_from: Moment,
+    /// Start of what the slope may look at: a kill or a restart ends what was before.
     slope_from: Moment,
     last_usage: Option<f64>,
 }
@@ -50,6 +52,7 @@ impl Series {
             pages_window: Duration::from_secs(10),
             pages_measured,
             samples: VecDeque::new(),
+            app_from: Moment::default(),
             slope_from: Moment::default(),
             last_usage: None,
         }
@@ -57,14 +60,21 @@ impl Series {
 
     /// The samples of the window, oldest first; those of an app that was replaced since do not belong to it.
     pub fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.samples.iter().filter(|sample| sample.at >= self.slope_from)
+        self.samples.iter().filter(|sample| sample.at >= self.app_from)
     }
 
     /// Forgets what slopes and pages are reckoned from: after a restart another app runs.
     pub fn reset_window(&mut self) {
         if let Some(last) = self.samples.back() {
-            self.slope_from = last.at.plus(Duration::from_millis(1));
+            self.app_from = last.at.plus(Duration::from_millis(1));
+            self.slope_from = self.slope_from.max(self.app_from);
         }
+    }
+
+    /// Forgets what slopes are reckoned from, `now`: sessions were ended, and the fall that made would hide for a whole
+    /// window that others come after them.
+    pub fn reset_slope(&mut self, now: Moment) {
+        self.slope_from = self.slope_from.max(now);
     }
 
     /// Takes in a sample and derives what is known from it and its window.
@@ -72,8 +82,12 @@ impl Series {
         let mut metrics = BTreeMap::new();
         match &sample.database {
             DatabaseReading::Measured(row) => {
+                if self.samples.iter().rev().find_map(measured).is_some_and(|last| row.uptime < last.uptime) {
+                    self.reset_slope(sample.at); // another server process: nothing is continued
+                }
                 let (used, limit) = tighter(row);
-                let usage = used / limit.max(1.0);
+                // A login in the reserve slot, or a limit lowered since, makes more than all: full is full.
+                let usage = (used / limit.max(1.0)).min(1.0);
                 let mut count = |metric, number: u64| metrics.insert(metric, Value::Count(number as f64));
                 count(Metric::Running, row.running);
                 count(Metric::Sleeping, row.sleeping);
@@ -123,16 +137,7 @@ impl Series {
         if !counts {
             return Some(0.0);
         }
-        let before = self.samples.iter().rev().find_map(measured)?;
-        if row.uptime < before.uptime
-            || row.aborted_connects < before.aborted_connects
-            || row.denied < before.denied
-        {
-            return None; // the server was restarted, or its counters were flushed
-        }
-        let aborted = (row.aborted_connects - before.aborted_connects) as f64;
-        let denied = (row.denied - before.denied) as f64;
-        Some((aborted - denied - row.own_refused as f64).max(0.0))
+        refused_between(self.samples.iter().rev().find_map(measured)?, row)
     }
 
     fn derive_growth(&self, metrics: &mut BTreeMap<Metric, Value>) {
@@ -163,7 +168,7 @@ impl Series {
         let mut failed = 0;
         for sample in self.samples.iter().filter(|sample| now.since(sample.at) <= self.pages_window) {
             if let Some(pages) = sample.pages.measured()
-                && sample.at >= self.slope_from
+                && sample.at >= self.app_from
             {
                 latencies.extend_from_slice(&pages.ok_ms);
                 failed += pages.failed;
@@ -201,8 +206,28 @@ fn measured(sample: &Sample) -> Option<&DatabaseSample> {
     }
 }
 
+/// Whether usage between two readings was such that the server's counters of refusals mean our app: below it they are
+/// scanners and strangers.
+pub fn refusals_count(before: &DatabaseSample, after: &DatabaseSample) -> bool {
+    [before, after].into_iter().any(|row| {
+        let (used, limit) = tighter(row);
+        used >= REFUSALS_COUNT_FROM * limit
+    })
+}
+
+/// Logins that the server refused between two readings, for want of a slot and our own excluded; `None` when its
+/// counters began anew in between.
+pub fn refused_between(before: &DatabaseSample, after: &DatabaseSample) -> Option<f64> {
+    if after.uptime < before.uptime {
+        return None;
+    }
+    let aborted = after.aborted_connects.checked_sub(before.aborted_connects)?;
+    let denied = after.denied.checked_sub(before.denied)?;
+    Some((aborted as f64 - denied as f64 - after.own_refused as f64).max(0.0))
+}
+
 /// Used and limit, of the server or of the account, whichever is closer to full.
-fn tighter(row: &DatabaseSample) -> (f64, f64) {
+pub fn tighter(row: &DatabaseSample) -> (f64, f64) {
     let server = (row.connected as f64, row.server_limit as f64);
     let account = (row.own as f64, row.account_limit as f64);
     if row.account_limit > 0 && account.0 * server.1 > server.0 * account.1 { account } else { server }
@@ -374,6 +399,59 @@ mod tests {
         series.reset_window();
         let after = series.push(sample(11, DatabaseReading::Measured(row(5))));
         assert_eq!(get(&after, Metric::Growth), None, "one sample is no slope");
+    }
+
+    #[test]
+    fn a_kill_does_not_hide_that_the_leak_refills() {
+        let mut leaking = series();
+        for number in 1..=30 {
+            leaking.push(sample(number, DatabaseReading::Measured(row(140))));
+        }
+        let mut hidden = leaking.clone();
+        leaking.reset_slope(Moment(30_500));
+        let (mut told, mut untold) = (None, None);
+        for number in 31..=38 {
+            let refilled = DatabaseReading::Measured(row(10 + 2 * (number - 30)));
+            told = Some(leaking.push(sample(number, refilled.clone())));
+            untold = Some(hidden.push(sample(number, refilled)));
+        }
+        assert_eq!(get(&told.unwrap(), Metric::Growth), Some(2.0));
+        assert!(get(&untold.unwrap(), Metric::Growth).unwrap() <= 0.0, "what the reset is for");
+    }
+
+    #[test]
+    fn a_restarted_server_continues_nothing() {
+        let mut series = series();
+        for number in 1..=10 {
+            series.push(sample(number, DatabaseReading::Measured(row(100))));
+        }
+        let young = DatabaseSample { uptime: 1, ..row(5) };
+        let after = series.push(sample(11, DatabaseReading::Measured(young)));
+        assert_eq!(get(&after, Metric::Growth), None);
+        assert_eq!(get(&after, Metric::Refused), Some(0.0), "neither sample was near full");
+    }
+
+    #[test]
+    fn more_than_all_is_full() {
+        let mut over = row(151);
+        over.own = 3;
+        let seen = series().push(sample(1, DatabaseReading::Measured(over)));
+        assert_eq!((get(&seen, Metric::Usage), get(&seen, Metric::Used)), (Some(1.0), Some(151.0)));
+    }
+
+    #[test]
+    fn counters_that_fall_void_the_pair() {
+        let at = |aborted_connects, denied, uptime| DatabaseSample {
+            aborted_connects,
+            denied,
+            uptime,
+            own_refused: 2,
+            ..row(150)
+        };
+        assert_eq!(refused_between(&at(10, 1, 5), &at(20, 4, 6)), Some(5.0));
+        assert_eq!(refused_between(&at(10, 1, 5), &at(9, 1, 6)), None, "flushed");
+        assert_eq!(refused_between(&at(10, 1, 5), &at(20, 0, 6)), None);
+        assert_eq!(refused_between(&at(10, 1, 5), &at(20, 1, 1)), None, "restarted");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::platform::error::{Fault, FaultKind};
 /// Longest message kept from the other side, in characters.
 const MESSAGE: usize = 300;
 
+/// What to do about an hourly quota.
+const QUOTA: &str = "this is an hourly quota of the account: ending sessions does not help; wait for the hour or raise the plan";
+
 /// Why a login did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginFault {
@@ -88,7 +91,9 @@ impl LoginFault {
     pub fn reading(&self) -> DatabaseFault {
         let (kind, message) = match self {
             Self::Full { code, message } => (DatabaseFaultKind::Network, format!("error {code}: {message}")),
-            Self::Quota(message) => (DatabaseFaultKind::Quota, message.clone()),
+            Self::Quota(message) => {
+                (DatabaseFaultKind::Quota, format!("{message} (an hourly quota: ending sessions does not help)"))
+            }
             Self::Password { code, message } => {
                 (DatabaseFaultKind::Password, format!("error {code}: {message}"))
             }
@@ -106,8 +111,9 @@ impl LoginFault {
                 Fault::new(FaultKind::Full, what, format!("every login was refused (error {code}: {message})"))
                     .hint("free slots from the platform's side: restart the dynos; the connection is made as soon as a slot appears")
             }
-            Self::Quota(message) => Fault::new(FaultKind::Limited, what, message.clone())
-                .hint("this is an hourly quota of the account: ending sessions does not help; wait for the hour or raise the plan"),
+            Self::Quota(message) => {
+                Fault::new(FaultKind::Limited, what, format!("error 1226: {message}")).hint(QUOTA)
+            }
             Self::Password { code, message } => {
                 let fault = Fault::new(FaultKind::Credentials, what, format!("error {code}: {message}"));
                 match code {
@@ -177,15 +183,25 @@ impl StatementFault {
         matches!(self, Self::Refused { code: 1969, .. })
     }
 
-    /// The statement's form was refused (by a proxy, or a server that does not know it), and nothing of it was done.
+    /// The statement's form was refused (by a proxy or its rules, or a server that does not know it), and nothing of it
+    /// was done. 1193 is MySQL's answer to `max_statement_time`.
     pub const fn is_form(&self) -> bool {
-        matches!(self, Self::Refused { code: 1064 | 1149 | 1235 | 1289 | 1295 | 1314 | 1370, .. })
+        matches!(
+            self,
+            Self::Refused { code: 1064 | 1141 | 1148 | 1149 | 1193 | 1235 | 1289 | 1295 | 1314 | 1370, .. }
+        )
+    }
+
+    /// The statement was begun and ended from outside (`KILL QUERY`, a cap): part of it may have been done.
+    pub const fn is_broken_off(&self) -> bool {
+        matches!(self, Self::Refused { code: 1317 | 1969 | 3024, .. })
     }
 
     /// As a sample's reading shows it.
     pub fn reading(&self) -> DatabaseFault {
         let kind = match self {
             Self::Lost(_) => DatabaseFaultKind::Network,
+            Self::Refused { code: 1226, .. } => DatabaseFaultKind::Quota,
             Self::Refused { .. } => DatabaseFaultKind::Statement,
             Self::Odd(_) => DatabaseFaultKind::Unsupported,
         };
@@ -208,9 +224,11 @@ impl StatementFault {
                 "the statement took more than 500 ms on the server and was ended",
             )
             .hint("the server is overloaded: try again, or look at the platform's metrics"),
+            Self::Refused { code: 1226, message } => {
+                Fault::new(FaultKind::Limited, what, format!("error 1226: {message}")).hint(QUOTA)
+            }
             Self::Refused { code, message } => {
                 let kind = match code {
-                    1226 => FaultKind::Limited,
                     1044 | 1045 | 1095 | 1142 | 1227 => FaultKind::Forbidden,
                     _ => FaultKind::Refused,
                 };

@@ -342,8 +342,8 @@ impl DatabaseWrites for Database {
                 let fault = Self::fault(&why, &what);
                 // Refused as a whole by the server, or never taken up: nothing was done.
                 let refused = matches!(
-                    why,
-                    Unserved::Statement(StatementFault::Refused { code, .. }) if code != 1317
+                    &why,
+                    Unserved::Statement(fault @ StatementFault::Refused { .. }) if !fault.is_broken_off()
                 );
                 if refused || !taken_up {
                     Err(ChangeError::nothing_changed(fault))

@@ -11,7 +11,7 @@ use mysql::prelude::Queryable;
 use super::connect::{Dialer, Line};
 use super::fault::{LoginFault, StatementFault};
 use super::row::Cells;
-use super::sql;
+use super::sql::{self, CAP};
 use super::text::escape_short;
 use crate::health::{DatabaseSample, Moment, TransactionReading};
 use crate::platform::clock::Clock;
@@ -54,6 +54,8 @@ impl Session {
                 (facts, Some((now, sample)), true)
             }
             Err(fault) if fault.is_form() => (open_plainly(&mut conn)?, None, false),
+            // An overloaded server is no reason to stay outside: the sample is asked for again, with its own cap.
+            Err(fault) if fault.is_cap() => (open_plainly(&mut conn)?, None, true),
             Err(fault) => return Err(as_login(fault)),
         };
         Ok(Self {
@@ -74,7 +76,7 @@ impl Session {
         let mut sample = match self.first.take() {
             Some((at, sample)) if now.since(at) <= FRESH => sample,
             _ => {
-                let row = self.row(&format!("{}{}", sql::CAP, sql::sample(self.facts.sees_transactions)))?;
+                let row = self.row(&format!("{CAP}{}", sql::sample(self.facts.sees_transactions)))?;
                 let mut sample = read_sample(&Cells(row), self.facts.sees_transactions)?;
                 sample.took_ms = millis(self.clock.now().since(now));
                 sample
@@ -149,8 +151,8 @@ fn open_plainly(conn: &mut mysql::Conn) -> Result<DatabaseFacts, LoginFault> {
     for setting in sql::SETTINGS {
         optional(conn, setting)?;
     }
-    let sees_transactions = optional(conn, sql::SEES_TRANSACTIONS)?;
-    let sees_locks = optional(conn, sql::SEES_LOCKS)?;
+    let sees_transactions = optional(conn, &format!("{CAP}{}", sql::SEES_TRANSACTIONS))?;
+    let sees_locks = optional(conn, &format!("{CAP}{}", sql::SEES_LOCKS))?;
     let facts = result_sets(conn, sql::FACTS).map_err(as_login)?;
     let row = facts
         .into_iter()

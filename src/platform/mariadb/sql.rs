@@ -19,13 +19,16 @@ pub const SYSTEM_USERS: [&str; 12] = [
     "debian-sys-maint",
 ];
 
-/// The login name of our own account.
-pub const OWN_USER: &str = "SUBSTRING_INDEX(CURRENT_USER(),'@',1)";
+/// The login name of our own account: what stands before the last `@`.
+pub const OWN_USER: &str =
+    "LEFT(CURRENT_USER(),CHAR_LENGTH(CURRENT_USER())-CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(),'@',-1))-1)";
 
-/// Settings of our session: it may not outlive us by more than a minute, waits for no lock, and reads in no
-/// surprising dialect. No cap for all statements: a kill that is cut loses the list of what it did.
-pub const SETTINGS: [&str; 4] = [
+/// Settings of our session: it may not outlive us by more than a minute, waits for no lock, leaves no transaction
+/// open, and reads in no surprising dialect. No cap for all statements: a kill that is cut loses the list of what it
+/// did.
+pub const SETTINGS: [&str; 5] = [
     "SET SESSION wait_timeout=60",
+    "SET SESSION autocommit=1",
     "SET SESSION sql_mode=''",
     "SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1",
     "SET SESSION max_statement_time=0",
@@ -67,7 +70,7 @@ MAX(IF(variable_name='CONNECTION_ERRORS_MAX_CONNECTIONS',variable_value,0))+0 re
 MAX(IF(variable_name='UPTIME',variable_value,0))+0 uptime \
 FROM information_schema.global_status WHERE variable_name IN ('THREADS_CONNECTED','THREADS_RUNNING','CONNECTIONS',\
 'ABORTED_CONNECTS','ACCESS_DENIED_ERRORS','ABORTED_CLIENTS','CONNECTION_ERRORS_MAX_CONNECTIONS','UPTIME')) g,
-(SELECT COUNT(*) visible, SUM(user={OWN_USER}) own, SUM(command='Sleep') sleeping, \
+(SELECT COUNT(*) visible, SUM(CAST(user AS BINARY)=CAST({OWN_USER} AS BINARY)) own, SUM(command='Sleep') sleeping, \
 SUM(command='Sleep' AND time_ms>=1000) sl1, SUM(command='Sleep' AND time_ms>=10000) sl10, \
 SUM(command='Sleep' AND time_ms>=60000) sl60, SUM(command='Sleep' AND time_ms>=300000) sl300, \
 MAX(IF(command='Sleep',time_ms,0)) oldest_sleep_ms, \
@@ -78,7 +81,8 @@ FROM information_schema.processlist WHERE command NOT IN ('Daemon','Binlog Dump'
 }
 
 /// Everything that a fresh connection asks, in one round trip: settings, what it may see, what the server is, and a
-/// sample. Answers with the facts (and two flags), then the sample.
+/// sample. Answers with the facts (and two flags), then the sample. `max_statement_time` does not reach into blocks,
+/// but it bounds a whole block that begins under it: hence the setting before it, which the block takes back.
 pub fn opening() -> String {
     let settings: String = SETTINGS
         .iter()
@@ -92,12 +96,12 @@ pub fn opening() -> String {
         SEES_LOCKS.replacen(" FROM", " INTO d FROM", 1),
     );
     format!(
-        "BEGIN NOT ATOMIC
+        "SET SESSION max_statement_time=0.5; BEGIN NOT ATOMIC
  DECLARE trx_ok, mdl_ok INT DEFAULT 1; DECLARE d INT;
 {settings} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
  BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET mdl_ok=0; {mdl}; END;
  {facts}, trx_ok, mdl_ok;
- IF trx_ok THEN {CAP}{with}; ELSE {CAP}{without}; END IF;
+ IF trx_ok THEN {with}; ELSE {without}; END IF;
 END"
     )
 }
