@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::diagnosis::judge;
+use super::diagnosis::{Growth, judge};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Reading, Shape};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
-use crate::health::{Metric, Sample, Unit, Value};
+use crate::health::{DatabaseReading, Metric, Sample, Unit, Value};
 use crate::platform::{Census, FaultKind};
 
-/// Samples that a verdict needs.
+/// Samples that a verdict needs, and the time that they must span: rates of less are chance.
 const WINDOW: usize = 5;
+const WINDOW_SPAN: Duration = Duration::from_secs(10);
 /// How long they are waited for.
 const WINDOW_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -28,7 +29,7 @@ impl Verb for Diagnose {
         Output {
             name: "verdict",
             unit: Unit::Text,
-            about: "leak, load, lock pile-up, churn, not ours, healthy, unclear, unknown",
+            about: "leak, load, lock pile-up, churn, not ours, healthy, unclear, full (every login refused), unknown",
         },
         Output { name: "recommends", unit: Unit::Text, about: "the runbook to run next" },
     ];
@@ -56,11 +57,11 @@ impl Action for Diagnose {
     }
 
     fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
-        // A verdict needs a window: five samples, unless they do not come.
+        // A verdict needs a window, unless it does not come.
         let window: Vec<Sample> = scene.series.samples().cloned().collect();
-        if window.len() < WINDOW && progress.since_last(scene.now) < WINDOW_PATIENCE {
+        if !is_enough(&window) && progress.since_last(scene.now) < WINDOW_PATIENCE {
             return Ok(Next::Wait {
-                awaited: format!("{WINDOW} samples ({} so far)", window.len()),
+                awaited: format!("{WINDOW} samples over {} s", WINDOW_SPAN.as_secs()),
                 again: Duration::from_millis(500),
             });
         }
@@ -86,11 +87,17 @@ impl Action for Diagnose {
                 }
             }
         }
-        let time_to_full = match scene.metrics.get(&Metric::TimeToFull) {
-            Some(Value::Duration(Some(seconds))) => Some(*seconds),
-            _ => None,
+        let growth = Growth {
+            per_s: match scene.metrics.get(&Metric::Growth) {
+                Some(Value::Rate(growth)) => *growth,
+                _ => 0.0,
+            },
+            time_to_full: match scene.metrics.get(&Metric::TimeToFull) {
+                Some(Value::Duration(Some(seconds))) => Some(*seconds),
+                _ => None,
+            },
         };
-        let diagnosis = judge(&window, census.as_ref(), facts.as_ref(), time_to_full);
+        let diagnosis = judge(&window, census.as_ref(), facts.as_ref(), growth);
         notes.extend(diagnosis.figures);
         if let Some(census) = &census {
             notes.extend(describe(census));
@@ -114,6 +121,13 @@ impl Action for Diagnose {
             replaced_all: false,
         }))
     }
+}
+
+/// Whether a window says enough: refused logins have no rates to wait for.
+fn is_enough(window: &[Sample]) -> bool {
+    let [first, .., last] = window else { return false };
+    let measured = window.iter().any(|sample| matches!(sample.database, DatabaseReading::Measured(_)));
+    window.len() >= WINDOW && (!measured || last.at.since(first.at) >= WINDOW_SPAN)
 }
 
 /// Who holds the slots, ages, statements, transactions, jobs: each a line.
@@ -151,6 +165,17 @@ fn describe(census: &Census) -> Vec<String> {
         None => lines.push("open transactions: invisible to this account".to_owned()),
         Some(open) if open.is_empty() => lines.push("open transactions: none".to_owned()),
         Some(open) => {
+            lines.push(format!("open transactions: {}", open.len()));
+            lines.extend(open.iter().filter(|t| t.blocks > 0 && !t.waits).take(3).map(|root| {
+                format!(
+                    "  root blocker: session {} of {}{} blocks {}; `KILL {}` would free them, and loses what it has not committed: for a person to decide",
+                    root.id,
+                    root.user,
+                    if root.sleeping { ", asleep," } else { "" },
+                    root.blocks,
+                    root.id
+                )
+            }));
             for transaction in open.iter().take(5) {
                 let sleeping = if transaction.sleeping { ", asleep" } else { "" };
                 lines.push(format!(

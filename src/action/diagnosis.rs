@@ -1,10 +1,15 @@
 //! What is wrong with the connections: leak, load, lock pile-up, churn, or not ours. Pure: figures in, verdict out.
 
-use crate::health::{DatabaseReading, DatabaseSample, Sample};
+use crate::health::{
+    DatabaseReading, DatabaseSample, Sample, refusals_count, refused_between, show_seconds, tighter,
+};
 use crate::platform::{Census, DatabaseFacts};
 
-/// Usage from which a verdict other than "healthy" is looked for.
+/// Usage below which it is healthy, and from which it is degraded: what lies between is neither.
+const LOW: f64 = 0.40;
 const DEGRADED: f64 = 0.80;
+/// New sessions a second above which sleepers come and go; below it they are persistent connections.
+const COMING: f64 = 0.1;
 /// Share of used slots asleep that makes a leak.
 const ASLEEP: f64 = 0.6;
 /// Share of used slots at work that makes a load.
@@ -30,6 +35,8 @@ pub(crate) enum Verdict {
     NotOurs,
     /// The figures fit none of them.
     Unclear,
+    /// Every login was refused: nothing but that is known.
+    Full,
     /// The database could not be asked.
     Unknown,
 }
@@ -44,6 +51,7 @@ impl Verdict {
             Self::Churn => "churn",
             Self::NotOurs => "not ours",
             Self::Unclear => "unclear",
+            Self::Full => "full",
             Self::Unknown => "unknown",
         }
     }
@@ -53,7 +61,7 @@ impl Verdict {
         match self {
             Self::Healthy => "none",
             Self::Leak | Self::Churn => "deploy-fix",
-            Self::Load => "emergency",
+            Self::Load | Self::Full => "emergency",
             Self::Locks | Self::NotOurs | Self::Unclear | Self::Unknown => "a person",
         }
     }
@@ -77,6 +85,9 @@ impl Verdict {
                 "other accounts hold the server's slots: killing one's own sessions cannot cure that"
             }
             Self::Unclear => "the figures fit no known pattern: look at the groups above",
+            Self::Full => {
+                "every login is refused, so who holds the slots cannot be seen: a restart from the platform's side frees them, and then it can"
+            }
             Self::Unknown => "the database could not be asked, so only the platform's side is known",
         }
     }
@@ -90,12 +101,125 @@ pub(crate) struct Diagnosis {
     pub(crate) figures: Vec<String>,
 }
 
+/// What is known of growth: connections a second (zero within the noise), and seconds until full.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Growth {
+    pub(crate) per_s: f64,
+    pub(crate) time_to_full: Option<f64>,
+}
+
+/// Medians and rates over a window.
+struct Figures {
+    /// Used and limit, of the account where that is closer to full, else of the server.
+    used: f64,
+    limit: f64,
+    of_account: bool,
+    /// Sessions of our account.
+    own: f64,
+    asleep: f64,
+    running: f64,
+    waiting: f64,
+    /// A second.
+    new: f64,
+    refused: f64,
+    dropped: f64,
+    /// What was gained over the window.
+    more_used: f64,
+    more_asleep: f64,
+}
+
+impl Figures {
+    fn of(measured: &[(&Sample, &DatabaseSample)], census: Option<&Census>) -> Option<Self> {
+        let (_, first) = measured.first()?;
+        let (_, last) = measured.last()?;
+        let of_account = last.account_limit > 0 && tighter(last) == (last.own as f64, last.account_limit as f64);
+        let used = |row: &DatabaseSample| if of_account { row.own } else { row.connected } as f64;
+        let asleep = |row: &DatabaseSample| row.sleeping_at_least[0] as f64;
+        // `Threads_running` is the whole server's; of our account at work are those at most that do not sleep.
+        let running = |row: &DatabaseSample| {
+            let awake = row.own.saturating_sub(row.sleeping);
+            if of_account { row.running.min(awake) } else { row.running }
+        };
+        let row_waits = |row: &DatabaseSample| row.transactions.map_or(0, |open| open.row_waits);
+        let seen_waits = census
+            .and_then(|census| census.transactions.as_ref())
+            .map_or(0, |open| open.iter().filter(|transaction| transaction.waits).count());
+        let waiting = median(measured.iter().map(|(_, row)| (row.lock_waiters + row_waits(row)) as f64));
+        let (new, refused, dropped) = rates(measured);
+        Some(Self {
+            used: median(measured.iter().map(|(_, row)| used(row))),
+            limit: tighter(last).1.max(1.0),
+            of_account,
+            own: last.own as f64,
+            asleep: median(measured.iter().map(|(_, row)| asleep(row))),
+            running: median(measured.iter().map(|(_, row)| running(row) as f64)),
+            waiting: waiting.max(seen_waits as f64),
+            new,
+            refused,
+            dropped,
+            more_used: used(last) - used(first),
+            more_asleep: asleep(last) - asleep(first),
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { used, limit, own, asleep, running, waiting, new, refused, dropped, .. } = self;
+        vec![
+            if self.of_account {
+                format!("{used:.0} of this account's {limit:.0} connections used ({:.0} %)", 100.0 * used / limit)
+            } else {
+                format!("{used:.0} of {limit:.0} slots used ({:.0} %), {own:.0} of them ours", 100.0 * used / limit)
+            },
+            format!("{asleep:.0} asleep for 1 s or more, {running:.0} at work, {waiting:.0} waiting for a lock"),
+            format!(
+                "{new:.1} new sessions a second, {refused:.1} logins refused a second, {dropped:.1} sessions dropped without goodbye a second"
+            ),
+            format!("over the window: used {:+.0}, asleep {:+.0}", self.more_used, self.more_asleep),
+        ]
+    }
+
+    fn verdict(&self, refused_logins: usize, growth: Growth) -> Verdict {
+        let Self { used, limit, asleep, running, .. } = *self;
+        let usage = used / limit;
+        let refusing = self.refused > 0.0 || refused_logins > 0;
+        let storm = self.new > 2.0 * limit;
+        let leaking = asleep >= ASLEEP * used && running <= 0.1 * used.max(1.0);
+        if usage < LOW && !refusing {
+            // Low, but rising by sessions that nobody closes: the incident before it is one.
+            let filling = growth.time_to_full.is_some_and(|seconds| seconds < FILLING);
+            return match (storm, filling && leaking) {
+                (true, _) => Verdict::Churn,
+                (_, true) => Verdict::Leak,
+                _ => Verdict::Healthy,
+            };
+        }
+        let degraded = usage >= DEGRADED || refusing;
+        let at_work = running >= AT_WORK * used;
+        if !self.of_account && self.own < 0.5 * used {
+            Verdict::NotOurs
+        } else if leaking && (degraded || growth.per_s > 0.0 || self.new > COMING) {
+            Verdict::Leak
+        } else if at_work && self.waiting >= 0.5 * running {
+            Verdict::Locks
+        } else if at_work && !storm {
+            Verdict::Load
+        } else if storm || (self.new >= used && asleep < ASLEEP * used) {
+            // As many new ones a second as there are: each lives a second or less.
+            Verdict::Churn
+        } else if degraded && asleep >= ASLEEP * used {
+            Verdict::Leak
+        } else {
+            Verdict::Unclear
+        }
+    }
+}
+
 /// Judges a window of samples, oldest first.
 pub(crate) fn judge(
     window: &[Sample],
     census: Option<&Census>,
     facts: Option<&DatabaseFacts>,
-    time_to_full: Option<f64>,
+    growth: Growth,
 ) -> Diagnosis {
     let measured: Vec<(&Sample, &DatabaseSample)> = window
         .iter()
@@ -106,98 +230,81 @@ pub(crate) fn judge(
         .collect();
     let refused =
         window.iter().filter(|sample| matches!(sample.database, DatabaseReading::Refused { .. })).count();
-    let Some((_, last)) = measured.last() else {
-        let figures =
-            vec![format!("{refused} of {} samples were refused logins; none was measured", window.len())];
-        return Diagnosis { verdict: Verdict::Unknown, figures };
+    let turned_away = format!("{refused} of {} samples were refused logins", window.len());
+    let Some(seen) = Figures::of(&measured, census) else {
+        let verdict = if refused > 0 { Verdict::Full } else { Verdict::Unknown };
+        return Diagnosis { verdict, figures: vec![format!("{turned_away}; none was measured")] };
     };
-    let used = median(measured.iter().map(|(_, row)| row.connected as f64));
-    let limit = last.server_limit.max(1) as f64;
-    let running = median(measured.iter().map(|(_, row)| row.running as f64));
-    let asleep = median(measured.iter().map(|(_, row)| row.sleeping_at_least[0] as f64));
-    let own = last.own as f64;
-    let waiters = median(measured.iter().map(|(_, row)| row.lock_waiters as f64));
-    let row_waits = census
-        .and_then(|census| census.transactions.as_ref())
-        .map_or(0.0, |open| open.iter().filter(|transaction| transaction.waits).count() as f64);
-    let (new_per_s, refused_per_s) = rates(&measured);
-    let mut figures = vec![
-        format!("{used:.0} of {limit:.0} slots used ({:.0} %), {own:.0} of them ours", 100.0 * used / limit),
-        format!(
-            "{asleep:.0} asleep for 1 s or more, {running:.0} at work, {:.0} waiting for a lock",
-            waiters + row_waits
-        ),
-        format!("{new_per_s:.1} new sessions a second, {refused_per_s:.1} logins refused a second"),
-    ];
-    if let Some(facts) = facts {
+    let mut figures = seen.lines();
+    if refused > 0 {
+        figures.push(turned_away);
+    }
+    if let Some(seconds) = growth.time_to_full {
         figures.push(format!(
-            "wait_timeout {} s: a session left asleep lives that long; limit {} for the server{}",
-            facts.wait_timeout,
-            facts.server_limit,
-            if facts.account_limit > 0 {
-                format!(", {} for the account", facts.account_limit)
-            } else {
-                String::new()
-            }
+            "growing by {:.1} a second: full in {} if it goes on",
+            growth.per_s,
+            show_seconds(seconds)
         ));
-        if !facts.sees_transactions {
-            figures.push(format!("{} sees its own sessions only, and no transactions", facts.account));
-        }
     }
-    let account_full = last.account_limit > 0 && own >= 0.95 * last.account_limit as f64;
-    let usage =
-        (used / limit).max(if last.account_limit > 0 { own / last.account_limit as f64 } else { 0.0 });
-    if let Some(seconds) = time_to_full {
-        figures.push(format!("growing: full in {} if it goes on", crate::health::show_seconds(seconds)));
+    let verdict = seen.verdict(refused, growth);
+    if let Some(facts) = facts {
+        figures.extend(settings(facts, verdict));
     }
-    let verdict = if usage < DEGRADED && refused_per_s == 0.0 && refused == 0 {
-        // Low, but rising by sessions that nobody closes: the incident before it is one.
-        let filling = time_to_full.is_some_and(|seconds| seconds < FILLING);
-        if new_per_s > 2.0 * limit {
-            Verdict::Churn
-        } else if filling && asleep >= ASLEEP * used && running <= 0.1 * used.max(1.0) {
-            Verdict::Leak
-        } else {
-            Verdict::Healthy
-        }
-    } else if !account_full && own < 0.5 * used {
-        Verdict::NotOurs
-    } else if asleep >= ASLEEP * used && running <= 0.1 * used.max(1.0) {
-        Verdict::Leak
-    } else if running >= AT_WORK * used && (waiters + row_waits) >= 0.5 * running {
-        Verdict::Locks
-    } else if running >= AT_WORK * used && new_per_s <= 2.0 * limit {
-        Verdict::Load
-    } else if new_per_s > 2.0 * limit || (refused_per_s > limit && asleep < 0.2 * used) {
-        Verdict::Churn
-    } else if asleep >= ASLEEP * used {
-        Verdict::Leak
-    } else {
-        Verdict::Unclear
-    };
     Diagnosis { verdict, figures }
 }
 
-/// New sessions and refusals a second over the window; pairs across a server restart are left out.
-fn rates(measured: &[(&Sample, &DatabaseSample)]) -> (f64, f64) {
-    let (mut new, mut refused, mut time) = (0.0, 0.0, 0.0);
+/// What the server's settings and our rights mean for the verdict.
+fn settings(facts: &DatabaseFacts, verdict: Verdict) -> Vec<String> {
+    let account = match facts.account_limit {
+        0 => String::new(),
+        limit => format!(", {limit} for the account"),
+    };
+    let mut lines = vec![format!(
+        "limit {} for the server{account}; wait_timeout {} s: a session left asleep lives that long; idle_transaction_timeout {}",
+        facts.server_limit,
+        facts.wait_timeout,
+        match facts.idle_transaction_timeout {
+            0 => "off".to_owned(),
+            seconds => format!("{seconds} s"),
+        }
+    )];
+    if !facts.sees_transactions {
+        lines.push(format!(
+            "{} sees its own sessions only, and neither transactions nor waits for row locks",
+            facts.account
+        ));
+    }
+    if verdict == Verdict::Leak && facts.wait_timeout > 300 {
+        lines.push(
+            "advice: a wait_timeout of twice the longest request (60 to 120 s) ends what is left open; without SUPER the app can set it per session when it connects"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// New sessions, refusals and sessions dropped without goodbye, a second; pairs across a server's restart are left
+/// out, and refusals where the server has room (they are scanners).
+fn rates(measured: &[(&Sample, &DatabaseSample)]) -> (f64, f64, f64) {
+    let (mut new, mut refused, mut dropped, mut time) = (0.0, 0.0, 0.0, 0.0);
     for pair in measured.windows(2) {
         let [(earlier, a), (later, b)] = pair else { continue };
-        if b.uptime < a.uptime
-            || b.connections_total < a.connections_total
-            || b.aborted_connects < a.aborted_connects
-        {
+        let Some(gone) = refused_between(a, b) else { continue };
+        let (Some(attempts), Some(clients)) = (
+            b.connections_total.checked_sub(a.connections_total),
+            b.aborted_clients.checked_sub(a.aborted_clients),
+        ) else {
             continue;
-        }
+        };
         time += later.at.since(earlier.at).as_secs_f64();
-        let aborted = (b.aborted_connects - a.aborted_connects) as f64;
-        let denied = b.denied.saturating_sub(a.denied) as f64;
-        let ours = b.own_refused as f64;
-        let gone = (aborted - denied - ours).max(0.0);
-        refused += gone;
-        new += ((b.connections_total - a.connections_total) as f64 - aborted).max(0.0);
+        // A login refused before its greeting is in `Aborted_connects`, and not in `Connections`.
+        let aborted = b.aborted_connects - a.aborted_connects;
+        let counted = aborted.saturating_sub(b.refused_early.saturating_sub(a.refused_early));
+        new += attempts.saturating_sub(counted) as f64;
+        refused += if refusals_count(a, b) { gone } else { 0.0 };
+        dropped += clients as f64;
     }
-    if time > 0.0 { (new / time, refused / time) } else { (0.0, 0.0) }
+    if time > 0.0 { (new / time, refused / time, dropped / time) } else { (0.0, 0.0, 0.0) }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -244,7 +351,7 @@ mod tests {
             sleeping_at_least: [140, 90, 0, 0],
             ..full(n)
         });
-        let diagnosis = judge(&seen, None, None, None);
+        let diagnosis = judge(&seen, None, None, Growth::default());
         assert_eq!(diagnosis.verdict, Verdict::Leak, "{diagnosis:?}");
         assert_eq!(diagnosis.verdict.recommends(), "deploy-fix");
     }
@@ -252,16 +359,16 @@ mod tests {
     #[test]
     fn workers_are_a_load_and_waiters_a_lock_pile_up() {
         let busy = window(|n| DatabaseSample { running: 120, sleeping_at_least: [2, 0, 0, 0], ..full(n) });
-        assert_eq!(judge(&busy, None, None, None).verdict, Verdict::Load);
+        assert_eq!(judge(&busy, None, None, Growth::default()).verdict, Verdict::Load);
         let stuck = window(|n| DatabaseSample { running: 120, lock_waiters: 110, ..full(n) });
-        assert_eq!(judge(&stuck, None, None, None).verdict, Verdict::Locks);
+        assert_eq!(judge(&stuck, None, None, Growth::default()).verdict, Verdict::Locks);
     }
 
     #[test]
     fn others_slots_are_not_ours_unless_our_own_limit_is_reached() {
         let others =
             window(|n| DatabaseSample { own: 12, running: 3, sleeping_at_least: [9, 0, 0, 0], ..full(n) });
-        assert_eq!(judge(&others, None, None, None).verdict, Verdict::NotOurs);
+        assert_eq!(judge(&others, None, None, Growth::default()).verdict, Verdict::NotOurs);
     }
 
     #[test]
@@ -274,17 +381,85 @@ mod tests {
             connections_total: 1000 + n * 1500,
             ..full(n)
         });
-        assert_eq!(judge(&churn, None, None, None).verdict, Verdict::Churn);
+        assert_eq!(judge(&churn, None, None, Growth::default()).verdict, Verdict::Churn);
     }
 
     #[test]
     fn quiet_is_healthy_and_refused_logins_alone_are_unknown() {
         let quiet = window(|n| DatabaseSample { connected: 20, own: 20, aborted_connects: 10, ..full(n) });
-        assert_eq!(judge(&quiet, None, None, None).verdict, Verdict::Healthy);
+        assert_eq!(judge(&quiet, None, None, Growth::default()).verdict, Verdict::Healthy);
         let mut refused = window(full);
         for sample in &mut refused {
             sample.database = DatabaseReading::Refused { code: 1040, attempts: 3 };
         }
-        assert_eq!(judge(&refused, None, None, None).verdict, Verdict::Unknown);
+        let full = judge(&refused, None, None, Growth::default());
+        assert_eq!((full.verdict, full.verdict.recommends()), (Verdict::Full, "emergency"));
+        for sample in &mut refused {
+            sample.database = DatabaseReading::Unknown(String::new());
+        }
+        assert_eq!(judge(&refused, None, None, Growth::default()).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn scanners_at_a_quiet_server_are_no_refusals() {
+        let scanned = window(|n| DatabaseSample { connected: 20, own: 20, ..full(n) });
+        let diagnosis = judge(&scanned, None, None, Growth::default());
+        assert_eq!(diagnosis.verdict, Verdict::Healthy, "{diagnosis:?}");
+        assert!(diagnosis.figures[2].contains("0.0 logins refused"), "{diagnosis:?}");
+    }
+
+    #[test]
+    fn an_account_at_its_own_limit_is_judged_by_that() {
+        let own = window(|n| DatabaseSample {
+            connected: 30,
+            own: 10,
+            account_limit: 10,
+            sleeping: 9,
+            sleeping_at_least: [9, 9, 0, 0],
+            running: 12,
+            ..full(n)
+        });
+        let diagnosis = judge(&own, None, None, Growth::default());
+        assert_eq!(diagnosis.verdict, Verdict::Leak, "{diagnosis:?}");
+        assert!(diagnosis.figures[0].contains("10 of this account's 10"), "{diagnosis:?}");
+    }
+
+    #[test]
+    fn between_low_and_degraded_nothing_is_called_healthy_and_persistent_connections_are_no_leak() {
+        let half = |n, per_s| DatabaseSample {
+            connected: 90,
+            own: 90,
+            sleeping: 85,
+            sleeping_at_least: [85, 85, 80, 0],
+            running: 2,
+            aborted_connects: 10,
+            connections_total: 1000 + n * per_s,
+            ..full(n)
+        };
+        let persistent = window(|n| half(n, 0));
+        assert_eq!(judge(&persistent, None, None, Growth::default()).verdict, Verdict::Unclear);
+        let reaped = window(|n| half(n, 2));
+        assert_eq!(judge(&reaped, None, None, Growth::default()).verdict, Verdict::Leak);
+        let growing = Growth { per_s: 0.5, time_to_full: Some(120.0) };
+        assert_eq!(judge(&persistent, None, None, growing).verdict, Verdict::Leak);
+    }
+
+    #[test]
+    fn row_waits_in_the_samples_make_a_lock_pile_up() {
+        let waits = crate::health::TransactionReading { open: 111, row_waits: 110, idle: 1, oldest_s: 40 };
+        let stuck = window(|n| DatabaseSample { running: 112, transactions: Some(waits), ..full(n) });
+        assert_eq!(judge(&stuck, None, None, Growth::default()).verdict, Verdict::Locks);
+    }
+
+    #[test]
+    fn sessions_of_less_than_a_second_are_churn_at_any_rate_of_the_limit() {
+        let short = window(|n| DatabaseSample {
+            running: 30,
+            sleeping: 110,
+            sleeping_at_least: [5, 0, 0, 0],
+            connections_total: 1000 + n * 200,
+            ..full(n)
+        });
+        assert_eq!(judge(&short, None, None, Growth::default()).verdict, Verdict::Churn);
     }
 }

@@ -153,6 +153,10 @@ pub enum Effect {
         spared: Vec<u64>,
         /// The server-side block was refused and single kills were used.
         one_by_one: bool,
+        /// Of the killed, how many still held their slot when last looked at (they roll back); `None` when it could
+        /// not be looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dying: Option<u64>,
     },
     /// A commit was made.
     Committed {

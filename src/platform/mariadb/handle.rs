@@ -69,6 +69,11 @@ const SLACK: Duration = Duration::from_millis(30);
 /// Longest wait for a kill that has begun. The block takes 0.1 ms a victim; single kills two round trips each, and
 /// they stop by themselves well before.
 const KILL: Duration = Duration::from_secs(60);
+/// A killed session that sleeps is gone within 5 ms; one inside a transaction keeps its slot until that is rolled
+/// back, and is looked at ten times a second for this long.
+const SETTLE: Duration = Duration::from_secs(2);
+const SETTLED_SOON: Duration = Duration::from_millis(5);
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// Single kills are not begun after this long.
 const KILL_ONE_BY_ONE: Duration = Duration::from_secs(40);
 
@@ -228,6 +233,27 @@ impl Database {
         }
     }
 
+    /// Of the killed sessions, how many hold their slot still: an acknowledged kill is no free slot. Bounded; `None`
+    /// when it could not be looked at.
+    fn still_there(&self, killed: &[u64]) -> Option<u64> {
+        let until = self.clock.now().plus(SETTLE);
+        let mut pause = SETTLED_SOON;
+        loop {
+            self.clock.sleep(pause);
+            pause = SETTLE_EVERY;
+            let ids = killed.to_vec();
+            let asked = self.ask(self.sample_deadline, self.answer_timeout, false, 1, move |session| {
+                session.present(&ids)
+            });
+            match asked {
+                Ok(0) => return Some(0),
+                Ok(left) if self.clock.now() >= until => return Some(left),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     fn sight(&self) -> Sight {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         Sight {
@@ -311,12 +337,7 @@ impl DatabaseWrites for Database {
     fn kill(&self, victims: &[Victim], rule: &KillRule) -> Result<Effect, ChangeError> {
         let what = format!("killing {} idle sessions at {}", victims.len(), self.name());
         if victims.is_empty() {
-            return Ok(effect(Killed {
-                ids: Vec::new(),
-                spared: Vec::new(),
-                one_by_one: false,
-                cut_short: None,
-            }));
+            return Ok(effect(Killed::default(), Some(0)));
         }
         let (planned, rule) = (victims.to_vec(), rule.clone());
         let clock = Arc::clone(&self.clock);
@@ -337,7 +358,10 @@ impl DatabaseWrites for Database {
                 fault: cut_short(&why, &what, &killed),
                 settle_ms,
             }),
-            Ok(killed) => Ok(effect(killed)),
+            Ok(done) => {
+                let dying = if done.ids.is_empty() { Some(0) } else { self.still_there(&done.ids) };
+                Ok(effect(done, dying))
+            }
             Err((why, taken_up)) => {
                 let fault = Self::fault(&why, &what);
                 // Refused as a whole by the server, or never taken up: nothing was done.
@@ -358,8 +382,8 @@ impl DatabaseWrites for Database {
     }
 }
 
-fn effect(done: Killed) -> Effect {
-    Effect::Killed { killed: done.ids, spared: done.spared, one_by_one: done.one_by_one }
+fn effect(done: Killed, dying: Option<u64>) -> Effect {
+    Effect::Killed { killed: done.ids, spared: done.spared, one_by_one: done.one_by_one, dying }
 }
 
 fn cut_short(why: &StatementFault, what: &str, killed: &[u64]) -> Fault {

@@ -24,7 +24,7 @@ pub struct Sight {
 }
 
 /// What a kill brought about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Killed {
     /// Ids really killed.
     pub ids: Vec<u64>,
@@ -147,12 +147,7 @@ impl Session {
         more: &dyn Fn() -> bool,
     ) -> Result<Killed, StatementFault> {
         if victims.is_empty() || rule.at_most == 0 {
-            return Ok(Killed {
-                ids: Vec::new(),
-                spared: victims.iter().map(|v| v.id).collect(),
-                one_by_one: false,
-                cut_short: None,
-            });
+            return Ok(Killed { spared: victims.iter().map(|v| v.id).collect(), ..Killed::default() });
         }
         if self.blocks {
             let statement = kill_statement(victims, rule, &self.lock, self.sight());
@@ -163,6 +158,15 @@ impl Session {
             }
         }
         self.kill_one_by_one(victims, rule, more)
+    }
+
+    /// How many of these sessions are there still.
+    pub fn present(&mut self, ids: &[u64]) -> Result<u64, StatementFault> {
+        let ids = ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        Cells(self.row(&format!(
+            "{CAP}SELECT COUNT(*) n FROM information_schema.processlist WHERE id IN ({ids})"
+        ))?)
+        .count("n")
     }
 
     /// Where blocks are refused: each session is looked at again just before its own KILL.
@@ -208,7 +212,11 @@ impl Session {
         if Cells(self.row(&check)?).count("still")? == 0 {
             return Ok(false);
         }
-        match self.rows(&format!("KILL SOFT {}", victim.id)) {
+        let mut answer = self.rows(&format!("KILL SOFT {}", victim.id));
+        if answer.as_ref().is_err_and(StatementFault::is_form) {
+            answer = self.rows(&format!("KILL {}", victim.id)); // what refuses blocks may not know SOFT either
+        }
+        match answer {
             Ok(_) => Ok(true),
             Err(StatementFault::Refused { code: 1094 | 1095, .. }) => Ok(false),
             Err(fault) => Err(fault),
