@@ -31,7 +31,8 @@ pub struct Pace {
     pub patience: Duration,
     /// The pause from then on, in milliseconds.
     pub knock_ms: (u64, u64),
-    /// So many refusals without one admitted login say the same, once the sprint is over.
+    /// So many refusals without one admitted login say the same after half of that time. Not sooner: who waits for
+    /// the verdict restarts dynos by it, and among many workers one slot in a thousand takes half a second to win.
     pub refusals: u64,
 }
 
@@ -61,7 +62,7 @@ enum Next {
 impl Pace {
     /// Whether `refusals` in `elapsed`, and not one login, show that nobody leaves.
     pub fn is_hopeless(&self, elapsed: Duration, refusals: u64) -> bool {
-        refusals > 0 && (elapsed >= self.patience || (elapsed >= self.sprint && refusals >= self.refusals))
+        refusals > 0 && (elapsed >= self.patience || (elapsed >= self.patience / 2 && refusals >= self.refusals))
     }
 
     /// What follows an attempt refused `elapsed` after the beginning, the refusals so far counted; `last` is the pause
@@ -368,7 +369,8 @@ mod tests {
         assert_eq!(at(399, 9000, 5), Next::Together(1));
         assert_eq!(at(400, 10, 5), Next::Together(15));
         assert_eq!(at(1999, 299, 45), Next::Together(50));
-        assert_eq!(at(400, 300, 5), Next::Alone(300), "many refusals say it early");
+        assert_eq!(at(999, 9000, 5), Next::Together(15));
+        assert_eq!(at(1000, 300, 5), Next::Alone(300), "many refusals say it early");
         assert_eq!(at(2000, 3, 5), Next::Alone(300), "few say it in time");
         assert!(!pace.is_hopeless(Duration::from_secs(9), 0), "no answer is no refusal");
     }
@@ -378,7 +380,7 @@ mod tests {
         let dials = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&dials);
         let (tx, rx) = mpsc::channel();
-        let pace = Pace { refusals: 40, sprint: Duration::from_millis(20), ..Pace::default() };
+        let pace = Pace { refusals: 40, patience: Duration::from_millis(40), ..Pace::default() };
         let clock = SystemClock::start();
         let seeker = Seeker::start::<()>(
             pace,

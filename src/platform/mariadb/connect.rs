@@ -47,6 +47,11 @@ pub struct Line {
 }
 
 /// Refusals and broken-off logins of our own, counted so that they can be subtracted from the server's counters.
+///
+/// The server counts a login that it refuses a moment before or after we hear of it. So an attempt counts as ours from
+/// its beginning until it turns out to be none that the server calls aborted, and what the server has not counted yet
+/// is carried over to the next sample, once. At the moment of getting in this may take a stranger's for one of the two
+/// that were still under way; never the other way round.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Counts>);
 
@@ -54,7 +59,13 @@ pub struct Tally(Mutex<Counts>);
 struct Counts {
     refused: u64,
     code: u16,
-    aborted: u64,
+    /// Ours since the last sample; below zero when one carried over turned out to be none.
+    ours: i64,
+    /// Ours of the interval before that the server had not counted.
+    carried: i64,
+    in_flight: i64,
+    /// `Aborted_connects` − `Access_denied_errors` at the last sample.
+    counted: Option<i64>,
 }
 
 impl Tally {
@@ -62,18 +73,30 @@ impl Tally {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One of our logins was refused for want of a slot.
-    pub fn refused(&self, code: u16) {
+    /// One of our logins begins.
+    fn begin(&self) {
         self.with(|c| {
-            c.refused += 1;
-            c.aborted += 1;
-            c.code = code;
+            c.ours += 1;
+            c.in_flight += 1;
         });
     }
 
-    /// One of our logins was broken off by us (TLS tried and given up).
-    fn aborted(&self) {
-        self.with(|c| c.aborted += 1);
+    /// It is over; `aborted` says whether the server counts it as an aborted login that was not denied.
+    fn end(&self, aborted: bool) {
+        self.with(|c| {
+            c.in_flight -= 1;
+            if !aborted {
+                c.ours -= 1;
+            }
+        });
+    }
+
+    /// One of our logins was refused for want of a slot.
+    fn refused(&self, code: u16) {
+        self.with(|c| {
+            c.refused += 1;
+            c.code = code;
+        });
     }
 
     /// Refusals since this was last asked, with the last code; `None` when there were none.
@@ -89,11 +112,22 @@ impl Tally {
         self.with(|c| (c.refused > 0).then_some((c.code, c.refused)))
     }
 
-    /// Everything of ours that the server counted as an aborted login since this was last asked.
-    pub fn take_aborted(&self) -> u64 {
+    /// How many of the aborted logins that the server counted since the last sample were ours, given its counters now.
+    pub fn of_ours(&self, aborted_connects: u64, denied: u64) -> u64 {
+        let now = i64::try_from(aborted_connects).unwrap_or(i64::MAX)
+            - i64::try_from(denied).unwrap_or(i64::MAX);
         self.with(|c| {
             c.refused = 0;
-            std::mem::take(&mut c.aborted)
+            let (pending, carried) = (std::mem::take(&mut c.ours), std::mem::take(&mut c.carried));
+            let before = c.counted.replace(now);
+            let Some(more) = before.map(|before| now - before).filter(|more| *more >= 0) else {
+                // No pair: only what is under way can be counted later.
+                c.carried = c.in_flight;
+                return 0;
+            };
+            let ours = (pending + carried).clamp(0, more);
+            c.carried = (pending + carried - ours).min(pending.max(c.in_flight)).max(0);
+            u64::try_from(ours).unwrap_or(0)
         })
     }
 }
@@ -219,15 +253,24 @@ impl Dialer {
         loop {
             let protection = Protection::of(self.protection.load(Ordering::Relaxed));
             self.logins.fetch_add(1, Ordering::Relaxed);
+            self.tally.begin();
             let place = format!("{address}");
             let error = match open(self.options(address, protection)) {
                 Ok(conn) => {
+                    self.tally.end(false);
                     return Ok(Line { conn, protection: protection.text() });
                 }
                 Err(error) => error,
             };
             let not_offered = matches!(error, mysql::Error::DriverError(mysql::DriverError::TlsNotSupported));
-            let fault = LoginFault::from_driver(&error, &place);
+            let mut fault = LoginFault::from_driver(&error, &place);
+            // A wrong password is denied as well as aborted; what did not arrive is neither.
+            self.tally.end(!matches!(fault, LoginFault::Password { .. } | LoginFault::Network(_)));
+            if let LoginFault::Password { code: 1045, message } = &mut fault
+                && protection == Protection::Plain
+            {
+                message.push_str(" (asked without TLS, which the server or the account may require)");
+            }
             let next = match (&fault, self.tls, protection) {
                 (LoginFault::Tls(_), TlsMode::Prefer, Protection::Verified) if !not_offered => {
                     Protection::Unverified
@@ -237,7 +280,6 @@ impl Dialer {
                 }
                 _ => return Err(fault),
             };
-            self.tally.aborted();
             self.protection.store(next as u8, Ordering::Relaxed);
         }
     }
@@ -354,4 +396,55 @@ fn install_provider() {
         // An error means that `main` or another client has installed it already: equally good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_refusals_are_ours_whichever_side_counts_first() {
+        let tally = Tally::default();
+        assert_eq!(tally.of_ours(100, 10), 0, "no pair yet");
+        // We hear of two, the server has counted one of them and three strangers'.
+        for _ in 0..2 {
+            tally.begin();
+            tally.end(true);
+        }
+        tally.begin(); // under way, and counted by the server already
+        assert_eq!(tally.of_ours(102, 10), 2);
+        tally.end(true);
+        assert_eq!(tally.of_ours(106, 10), 1, "the late one is ours, three are not");
+        assert_eq!(tally.of_ours(107, 10), 0);
+    }
+
+    #[test]
+    fn a_login_that_succeeds_or_is_denied_is_no_refusal() {
+        let tally = Tally::default();
+        tally.of_ours(5, 0);
+        tally.begin();
+        assert_eq!(tally.of_ours(5, 0), 0);
+        tally.end(false);
+        assert_eq!(tally.of_ours(6, 0), 0, "that one was a stranger's");
+        // What a proxy refused by itself never reaches the server: it is carried once, not for ever.
+        for _ in 0..50 {
+            tally.begin();
+            tally.end(true);
+        }
+        assert_eq!(tally.of_ours(6, 0), 0);
+        assert_eq!(tally.of_ours(6, 0), 0);
+        assert_eq!(tally.of_ours(9, 0), 0);
+    }
+
+    #[test]
+    fn counters_that_began_anew_are_no_pair() {
+        let tally = Tally::default();
+        tally.of_ours(50, 0);
+        tally.begin();
+        tally.end(true);
+        assert_eq!(tally.of_ours(1, 0), 0);
+        tally.begin();
+        tally.end(true);
+        assert_eq!(tally.of_ours(2, 0), 1);
+    }
 }

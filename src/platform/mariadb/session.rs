@@ -82,7 +82,7 @@ impl Session {
                 sample
             }
         };
-        sample.own_refused = self.dialer.tally.take_aborted();
+        sample.own_refused = self.dialer.tally.of_ours(sample.aborted_connects, sample.denied);
         sample.reconnected = std::mem::take(&mut self.reconnected);
         self.facts.server_limit = sample.server_limit;
         self.facts.account_limit = sample.account_limit;
