@@ -139,7 +139,10 @@ fn every_way_of_being_full_is_a_sample_and_an_hourly_quota_is_not() {
     let more = server.sessions("monitor", 3);
     assert_eq!(refused(&database(&server.url("monitor"))), 1040);
     drop((held, more));
-    until("they are gone", || server.count("SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app','monitor')") == 0);
+    until("they are gone", || {
+        server.count("SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app','monitor')")
+            == 0
+    });
 
     // The account's own limit: it is the tighter one, in the sample as in the refusal.
     server.order("ALTER USER app@'%' WITH MAX_USER_CONNECTIONS 5");
@@ -256,7 +259,8 @@ fn tls_is_used_when_offered_and_verified_when_required() {
         let database = encrypted(&url, tls, None);
         let id = database.facts().expect("facts").connection_id;
         let log = server.log();
-        let line = log.lines().find(|line| line.contains(&format!("{id} CONNECT"))).expect("its login").to_owned();
+        let line =
+            log.lines().find(|line| line.contains(&format!("{id} CONNECT"))).expect("its login").to_owned();
         line.contains("SSL/TLS")
     };
     assert_eq!(protection(&url, TlsMode::Prefer, None).as_deref(), Ok("TLS, certificate not verified"));
@@ -315,7 +319,9 @@ fn a_silent_connection_is_dropped_and_never_answers_the_next_question() {
     let mut readings = Vec::new();
     until("it is seen that nothing is answered", || {
         readings.push(database.sample());
-        readings.iter().any(|r| matches!(r, DatabaseReading::Failed(f) if f.kind == DatabaseFaultKind::Network))
+        readings
+            .iter()
+            .any(|r| matches!(r, DatabaseReading::Failed(f) if f.kind == DatabaseFaultKind::Network))
     });
     // The other account's sessions are ones that the late answer cannot know.
     let others = server.sessions("app", 5);
@@ -402,7 +408,10 @@ fn a_slot_is_won_among_thirty_workers() {
     drop(held);
     times.sort();
     logins.sort_unstable();
-    println!("a slot among 30 workers: median {:?}, p90 {:?}, logins median {} most {}", times[7], times[13], logins[7], logins[14]);
+    println!(
+        "a slot among 30 workers: median {:?}, p90 {:?}, logins median {} most {}",
+        times[7], times[13], logins[7], logins[14]
+    );
     assert!(times[7] < Duration::from_millis(500), "{times:?}");
 }
 
@@ -416,14 +425,15 @@ fn what_a_preview_asks_changes_nothing() {
     for user in ["app", "monitor", "ops"] {
         let _sleepers = server.sessions(user, 6);
         server.until_asleep(user, 6, 100);
-        let kills = server.count("SELECT variable_value FROM information_schema.global_status WHERE variable_name='COM_KILL'");
+        let kills = server.count(
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name='COM_KILL'",
+        );
         let database = database(&server.url(user));
         let listed = database.idle_sessions(&rule(Duration::from_millis(100), 4)).expect("a list");
         assert_eq!(listed.len(), 4, "LIMIT holds");
         assert!(listed.is_sorted_by(|a, b| a.idle_ms >= b.idle_ms), "the longest asleep first");
         assert!(listed.iter().all(|session| session.user == user), "its own account only");
-        let victims: Vec<Victim> =
-            listed.iter().map(|s| Victim { id: s.id, query_id: s.query_id }).collect();
+        let victims: Vec<Victim> = listed.iter().map(|s| Victim { id: s.id, query_id: s.query_id }).collect();
         let shown = database.kill_sql(&victims, &rule(Duration::from_secs(60), 4));
         assert!(shown.contains("KILL SOFT") && shown.contains("LIMIT 4"), "{shown}");
         assert_eq!(shown.contains("innodb_trx"), user != "app", "what is seen is excluded: {shown}");
@@ -432,7 +442,9 @@ fn what_a_preview_asks_changes_nothing() {
         database.facts().expect("facts");
         assert_eq!(
             kills,
-            server.count("SELECT variable_value FROM information_schema.global_status WHERE variable_name='COM_KILL'")
+            server.count(
+                "SELECT variable_value FROM information_schema.global_status WHERE variable_name='COM_KILL'"
+            )
         );
     }
     let log = server.log();
@@ -477,7 +489,8 @@ fn mysql_eight() -> u16 {
                         continue;
                     }
                     let column = |name: &str| {
-                        let mut body = vec![3, b'd', b'e', b'f', 0, 0, 0, u8::try_from(name.len()).expect("short")];
+                        let mut body =
+                            vec![3, b'd', b'e', b'f', 0, 0, 0, u8::try_from(name.len()).expect("short")];
                         body.extend_from_slice(name.as_bytes());
                         body.extend_from_slice(&[0, 12, 45, 0, 255, 0, 0, 0, 253, 0, 0, 0, 0, 0]);
                         body

@@ -132,7 +132,8 @@ impl Figures {
     fn of(measured: &[(&Sample, &DatabaseSample)], census: Option<&Census>) -> Option<Self> {
         let (_, first) = measured.first()?;
         let (_, last) = measured.last()?;
-        let of_account = last.account_limit > 0 && tighter(last) == (last.own as f64, last.account_limit as f64);
+        let of_account =
+            last.account_limit > 0 && tighter(last) == (last.own as f64, last.account_limit as f64);
         let used = |row: &DatabaseSample| if of_account { row.own } else { row.connected } as f64;
         let asleep = |row: &DatabaseSample| row.sleeping_at_least[0] as f64;
         // `Threads_running` is the whole server's; of our account at work are those at most that do not sleep.
@@ -166,11 +167,19 @@ impl Figures {
         let Self { used, limit, own, asleep, running, waiting, new, refused, dropped, .. } = self;
         vec![
             if self.of_account {
-                format!("{used:.0} of this account's {limit:.0} connections used ({:.0} %)", 100.0 * used / limit)
+                format!(
+                    "{used:.0} of this account's {limit:.0} connections used ({:.0} %)",
+                    100.0 * used / limit
+                )
             } else {
-                format!("{used:.0} of {limit:.0} slots used ({:.0} %), {own:.0} of them ours", 100.0 * used / limit)
+                format!(
+                    "{used:.0} of {limit:.0} slots used ({:.0} %), {own:.0} of them ours",
+                    100.0 * used / limit
+                )
             },
-            format!("{asleep:.0} asleep for 1 s or more, {running:.0} at work, {waiting:.0} waiting for a lock"),
+            format!(
+                "{asleep:.0} asleep for 1 s or more, {running:.0} at work, {waiting:.0} waiting for a lock"
+            ),
             format!(
                 "{new:.1} new sessions a second, {refused:.1} logins refused a second, {dropped:.1} sessions dropped without goodbye a second"
             ),

@@ -97,7 +97,8 @@ fn sight(facts: &DatabaseFacts, idle: Duration) -> (Vec<String>, Vec<String>) {
             );
         }
         (false, true) => details.push(
-            "sessions that hold a lock are left alone; a transaction that has touched a table holds one".to_owned(),
+            "sessions that hold a lock are left alone; a transaction that has touched a table holds one"
+                .to_owned(),
         ),
         (false, false) => {
             let account = &facts.account;
@@ -128,7 +129,8 @@ fn outcome(made: &Made) -> Done {
             summary: format!("of {planned} planned sessions none sleeps on"),
             outputs: outputs(&[("found", planned)]),
             notes: vec![
-                "the answer was lost: how many of them were killed and how many woke up is not known".to_owned(),
+                "the answer was lost: how many of them were killed and how many woke up is not known"
+                    .to_owned(),
             ],
             ..Done::default()
         };

@@ -42,7 +42,9 @@ fn program(name: &str) -> PathBuf {
         .iter()
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed; on Debian and Ubuntu: apt-get install mariadb-server"))
+        .unwrap_or_else(|| {
+            panic!("{name} is not installed; on Debian and Ubuntu: apt-get install mariadb-server")
+        })
 }
 
 fn free_port() -> u16 {
@@ -84,6 +86,7 @@ impl Server {
             "CREATE USER overseer@'%' IDENTIFIED BY 'overseer-word'",
             "GRANT ALL ON *.* TO overseer@'%' WITH GRANT OPTION",
             "CREATE TABLE wiki.page (id INT PRIMARY KEY, n INT) ENGINE=InnoDB",
+            "CREATE TABLE wiki.other (id INT PRIMARY KEY) ENGINE=InnoDB",
             "INSERT INTO wiki.page VALUES (1,0),(2,0),(3,0)",
         ];
         std::fs::write(dir.join("init.sql"), accounts.join(";\n") + ";\n").expect("written");
@@ -149,7 +152,9 @@ impl Server {
     pub fn sessions_encrypted(&self, user: &str, number: usize) -> Vec<Conn> {
         let ssl = mysql::SslOpts::default().with_danger_accept_invalid_certs(true);
         (0..number)
-            .map(|_| Conn::new(login_options(user, self.port).ssl_opts(Some(ssl.clone()))).expect("a session"))
+            .map(|_| {
+                Conn::new(login_options(user, self.port).ssl_opts(Some(ssl.clone()))).expect("a session")
+            })
             .collect()
     }
 
@@ -289,8 +294,8 @@ pub struct Wire {
     pub delay: Duration,
     /// Statements that begin with one of these are answered with error 1064 by the wire itself.
     pub refused: &'static [&'static str],
-    frozen: Arc<AtomicBool>,
-    statements: Arc<AtomicU64>,
+    pub frozen: Arc<AtomicBool>,
+    pub passed: Arc<AtomicU64>,
 }
 
 impl Wire {
@@ -319,7 +324,7 @@ impl Wire {
 
     /// Statements that passed from clients.
     pub fn statements(&self) -> u64 {
-        self.statements.load(Ordering::SeqCst)
+        self.passed.load(Ordering::SeqCst)
     }
 
     /// From now on nothing passes; what is on its way is kept.
@@ -364,7 +369,7 @@ impl Wire {
             }
             let bytes = &buffer[..length];
             if upward && bytes.get(4) == Some(&3) {
-                self.statements.fetch_add(1, Ordering::SeqCst);
+                self.passed.fetch_add(1, Ordering::SeqCst);
                 let text = String::from_utf8_lossy(&bytes[5..]);
                 if self.refused.iter().any(|start| text.contains(start)) {
                     let mut answer = vec![0, 0, 0, 1, 0xff, 0x28, 0x04];

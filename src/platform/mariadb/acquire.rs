@@ -62,7 +62,8 @@ enum Next {
 impl Pace {
     /// Whether `refusals` in `elapsed`, and not one login, show that nobody leaves.
     pub fn is_hopeless(&self, elapsed: Duration, refusals: u64) -> bool {
-        refusals > 0 && (elapsed >= self.patience || (elapsed >= self.patience / 2 && refusals >= self.refusals))
+        refusals > 0
+            && (elapsed >= self.patience || (elapsed >= self.patience / 2 && refusals >= self.refusals))
     }
 
     /// What follows an attempt refused `elapsed` after the beginning, the refusals so far counted; `last` is the pause
@@ -343,11 +344,7 @@ mod tests {
 
         let (tx, rx) = mpsc::channel();
         let seeker = Seeker::start::<()>(
-            Pace {
-                patience: Duration::ZERO,
-                knock_ms: (60_000, 60_000),
-                ..Pace::default()
-            },
+            Pace { patience: Duration::ZERO, knock_ms: (60_000, 60_000), ..Pace::default() },
             Arc::new(SystemClock::start()),
             || Err(full()),
             move |outcome| drop(tx.send(outcome)),
@@ -395,7 +392,10 @@ mod tests {
         // Once it knocks, the gaps between attempts are 100 ms and more: three of them in a row end the wait.
         let mut far_apart = 0;
         while far_apart < 3 {
-            assert!(clock.now().since(crate::health::Moment(0)) < Duration::from_secs(20), "it never slows down");
+            assert!(
+                clock.now().since(crate::health::Moment(0)) < Duration::from_secs(20),
+                "it never slows down"
+            );
             let before = clock.now();
             assert!(matches!(rx.recv_timeout(Duration::from_secs(5)), Ok(Outcome::Refused)));
             far_apart =

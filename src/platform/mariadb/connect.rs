@@ -114,8 +114,8 @@ impl Tally {
 
     /// How many of the aborted logins that the server counted since the last sample were ours, given its counters now.
     pub fn of_ours(&self, aborted_connects: u64, denied: u64) -> u64 {
-        let now = i64::try_from(aborted_connects).unwrap_or(i64::MAX)
-            - i64::try_from(denied).unwrap_or(i64::MAX);
+        let now =
+            i64::try_from(aborted_connects).unwrap_or(i64::MAX) - i64::try_from(denied).unwrap_or(i64::MAX);
         self.with(|c| {
             c.refused = 0;
             let (pending, carried) = (std::mem::take(&mut c.ours), std::mem::take(&mut c.carried));

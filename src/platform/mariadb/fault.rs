@@ -91,9 +91,10 @@ impl LoginFault {
     pub fn reading(&self) -> DatabaseFault {
         let (kind, message) = match self {
             Self::Full { code, message } => (DatabaseFaultKind::Network, format!("error {code}: {message}")),
-            Self::Quota(message) => {
-                (DatabaseFaultKind::Quota, format!("{message} (an hourly quota: ending sessions does not help)"))
-            }
+            Self::Quota(message) => (
+                DatabaseFaultKind::Quota,
+                format!("{message} (an hourly quota: ending sessions does not help)"),
+            ),
             Self::Password { code, message } => {
                 (DatabaseFaultKind::Password, format!("error {code}: {message}"))
             }

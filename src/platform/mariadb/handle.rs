@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::acquire::Pace;
 use super::connect::{Dialer, TlsMode};
 use super::fault::StatementFault;
-use super::kill::{Killed, Sight, lock_name, preview};
+use super::kill::{Killed, lock_name, preview};
 use super::owner::{Doing, Message, Needs, Owner};
 use super::question::{Question, Ticket, Unserved};
 use super::session::Session;
+use super::sql::Sight;
 use super::url::DatabaseUrl;
 use crate::health::{DatabaseFault, DatabaseFaultKind, DatabaseReading};
 use crate::platform::change::{Effect, KillRule, Victim};
@@ -76,6 +77,21 @@ const SETTLED_SOON: Duration = Duration::from_millis(5);
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// Single kills are not begun after this long.
 const KILL_ONE_BY_ONE: Duration = Duration::from_secs(40);
+
+/// How a question is put.
+#[derive(Default)]
+struct Manner {
+    /// How long it is waited for until it is taken up or answered.
+    patience: Duration,
+    /// How much longer, once it was taken up.
+    longer: Duration,
+    /// A refused login answers it.
+    hasty: bool,
+    /// How often it may be put anew after the connection broke.
+    repeats: u8,
+    /// The kill that it plans.
+    plans: Option<KillRule>,
+}
 
 /// The database: one connection, owned by one thread, made when first needed and held until the end.
 pub struct Database {
@@ -156,16 +172,13 @@ impl Database {
         }
     }
 
-    /// Puts a question and waits: `patience` until it is taken up or answered, and, once it was taken up, `longer`.
-    /// The error's flag says whether it had been taken up.
+    /// Puts a question and waits. The error's flag says whether it had been taken up.
     fn ask<T: Send + 'static>(
         &self,
-        patience: Duration,
-        longer: Duration,
-        hasty: bool,
-        repeats: u8,
+        manner: Manner,
         work: impl FnMut(&mut Session) -> Result<T, StatementFault> + Send + 'static,
     ) -> Result<T, (Unserved, bool)> {
+        let Manner { patience, longer, hasty, repeats, plans } = manner;
         let (reply, answer) = mpsc::sync_channel(1);
         let ticket = Arc::new(Ticket::default());
         let question = Question {
@@ -175,6 +188,7 @@ impl Database {
             due: self.clock.now().plus(patience),
             hasty,
             repeats,
+            plans,
         };
         if self.inbox.send(Message::Ask(Box::new(question))).is_err() {
             return Err((Unserved::Ended, false));
@@ -200,10 +214,17 @@ impl Database {
     fn read<T: Send + 'static>(
         &self,
         what: &str,
+        plans: Option<KillRule>,
         work: impl FnMut(&mut Session) -> Result<T, StatementFault> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.ask(self.connect_deadline, self.answer_timeout, false, 1, work)
-            .map_err(|(why, _)| Self::fault(&why, &format!("{what} at {}", self.name())))
+        let manner = Manner {
+            patience: self.connect_deadline,
+            longer: self.answer_timeout,
+            repeats: 1,
+            plans,
+            ..Manner::default()
+        };
+        self.ask(manner, work).map_err(|(why, _)| Self::fault(&why, &format!("{what} at {}", self.name())))
     }
 
     fn fault(why: &Unserved, what: &str) -> Fault {
@@ -242,9 +263,13 @@ impl Database {
             self.clock.sleep(pause);
             pause = SETTLE_EVERY;
             let ids = killed.to_vec();
-            let asked = self.ask(self.sample_deadline, self.answer_timeout, false, 1, move |session| {
-                session.present(&ids)
-            });
+            let manner = Manner {
+                patience: self.sample_deadline,
+                longer: self.answer_timeout,
+                repeats: 1,
+                ..Manner::default()
+            };
+            let asked = self.ask(manner, move |session| session.present(&ids));
             match asked {
                 Ok(0) => return Some(0),
                 Ok(left) if self.clock.now() >= until => return Some(left),
@@ -280,10 +305,8 @@ impl Drop for Database {
 
 impl DatabaseReads for Database {
     fn sample(&self) -> DatabaseReading {
-        let asked = self.ask(self.sample_deadline, Duration::ZERO, true, 1, |session| {
-            // A statement that was refused does not make the connection worse.
-            session.sample()
-        });
+        let manner = Manner { patience: self.sample_deadline, hasty: true, repeats: 1, ..Manner::default() };
+        let asked = self.ask(manner, Session::sample);
         match asked {
             Ok(sample) => DatabaseReading::Measured(sample),
             Err((why, taken_up)) => match why {
@@ -308,16 +331,16 @@ impl DatabaseReads for Database {
     }
 
     fn facts(&self) -> Result<DatabaseFacts, Fault> {
-        self.read("asking the database what it is", |session| Ok(session.facts.clone()))
+        self.read("asking the database what it is", None, |session| Ok(session.facts.clone()))
     }
 
     fn idle_sessions(&self, rule: &KillRule) -> Result<Vec<IdleSession>, Fault> {
         let rule = rule.clone();
-        self.read("listing idle sessions", move |session| session.idle_sessions(&rule))
+        self.read("listing idle sessions", Some(rule.clone()), move |session| session.idle_sessions(&rule))
     }
 
     fn census(&self) -> Result<Census, Fault> {
-        self.read("asking who holds the connections", Session::census)
+        self.read("asking who holds the connections", None, Session::census)
     }
 
     fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {
@@ -341,7 +364,8 @@ impl DatabaseWrites for Database {
         }
         let (planned, rule) = (victims.to_vec(), rule.clone());
         let clock = Arc::clone(&self.clock);
-        let asked = self.ask(self.connect_deadline, KILL, false, 0, move |session| {
+        let manner = Manner { patience: self.connect_deadline, longer: KILL, ..Manner::default() };
+        let asked = self.ask(manner, move |session| {
             let until = clock.now().plus(KILL_ONE_BY_ONE);
             session.kill(&planned, &rule, &|| clock.now() < until)
         });

@@ -3,25 +3,18 @@
 //! The window in which a session may wake is the sum of round trips, so the one statement is both the quick way and
 //! the safe one. Values enter the SQL as integers and quoted literals only.
 
+use mysql::Row;
+
 use super::fault::StatementFault;
 use super::row::Cells;
 use super::session::Session;
-use super::sql::{CAP, OWN_USER, SYSTEM_USERS};
+use super::sql::{CAP, OWN_USER, SYSTEM_USERS, Sight};
 use super::text::{escape_short, quote};
 use crate::platform::change::{KillRule, Victim};
 use crate::platform::facts::IdleSession;
 
 /// Most victims written out in a preview.
 const PREVIEWED: usize = 8;
-
-/// What the kill conditions must know of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
-    /// Transactions are visible.
-    pub transactions: bool,
-    /// Lock holders are visible.
-    pub locks: bool,
-}
 
 /// What a kill brought about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +58,7 @@ fn conditions(rule: &KillRule, lock: &str, sight: Sight) -> Vec<String> {
 /// The statement that lists the sessions which `rule` would end now.
 pub fn plan_statement(rule: &KillRule, lock: &str, sight: Sight) -> String {
     format!(
-        "{CAP}SELECT id, query_id, user, SUBSTRING_INDEX(host,':',1) peer, db, time_ms \
+        "SELECT id, query_id, user, SUBSTRING_INDEX(host,':',1) peer, db, time_ms \
          FROM information_schema.processlist WHERE {} ORDER BY time_ms DESC LIMIT {}",
         conditions(rule, lock, sight).join(" AND "),
         rule.at_most
@@ -121,21 +114,11 @@ impl Session {
 
     /// Sessions that `rule` would end now, the longest asleep first.
     pub fn idle_sessions(&mut self, rule: &KillRule) -> Result<Vec<IdleSession>, StatementFault> {
+        if let Some(planned) = self.take_planned(rule) {
+            return Ok(planned);
+        }
         let statement = plan_statement(rule, &self.lock, self.sight());
-        self.rows(&statement)?
-            .into_iter()
-            .map(|row| {
-                let row = Cells(row);
-                Ok(IdleSession {
-                    id: row.count("id")?,
-                    query_id: row.count("query_id")?,
-                    user: escape_short(&row.words("user")?, 160),
-                    host: escape_short(&row.words("peer")?, 160),
-                    db: row.text("db")?.map(|db| escape_short(&db, 160)),
-                    idle_ms: row.number("time_ms")?,
-                })
-            })
-            .collect()
+        read_plan(self.rows(&format!("{CAP}{statement}"))?)
     }
 
     /// Re-checks and kills. `more` says whether time is left; it is asked between single kills only, since the block
@@ -222,6 +205,23 @@ impl Session {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// The rows of a plan.
+pub fn read_plan(rows: Vec<Row>) -> Result<Vec<IdleSession>, StatementFault> {
+    rows.into_iter()
+        .map(|row| {
+            let row = Cells(row);
+            Ok(IdleSession {
+                id: row.count("id")?,
+                query_id: row.count("query_id")?,
+                user: escape_short(&row.words("user")?, 160),
+                host: escape_short(&row.words("peer")?, 160),
+                db: row.text("db")?.map(|db| escape_short(&db, 160)),
+                idle_ms: row.number("time_ms")?,
+            })
+        })
+        .collect()
 }
 
 fn read_killed(row: &Cells, victims: &[Victim]) -> Result<Killed, StatementFault> {

@@ -17,6 +17,8 @@ mod row;
 mod session;
 mod sql;
 mod text;
+#[cfg(test)]
+mod trial;
 mod url;
 
 pub use acquire::Pace;

@@ -254,6 +254,7 @@ impl Owner {
             Arc::clone(&self.needs.dialer),
             self.needs.lock.clone(),
             self.connected_before,
+            self.waiting.iter().find_map(|ask| ask.plans().cloned()),
         );
         self.needs.doing.set(Doing::NOTHING);
         match opened {

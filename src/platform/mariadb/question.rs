@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::fault::{LoginFault, StatementFault};
 use super::session::Session;
 use crate::health::Moment;
+use crate::platform::change::KillRule;
 
 /// Why a question was not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub trait Ask: Send {
     fn due(&self) -> Moment;
     /// A refused login answers it.
     fn is_hasty(&self) -> bool;
+    /// The kill that it plans: a connection opened for it brings the plan along.
+    fn plans(&self) -> Option<&KillRule>;
     /// Takes it up; `false` when the asker has given up.
     fn claim(&self) -> bool;
     /// Whether it may be put once more after the connection broke under it.
@@ -103,6 +106,8 @@ pub struct Question<T> {
     pub hasty: bool,
     /// How often it may be put anew after the connection broke: never, for a change.
     pub repeats: u8,
+    /// The kill that it plans.
+    pub plans: Option<KillRule>,
 }
 
 impl<T: Send> Ask for Question<T> {
@@ -112,6 +117,10 @@ impl<T: Send> Ask for Question<T> {
 
     fn is_hasty(&self) -> bool {
         self.hasty
+    }
+
+    fn plans(&self) -> Option<&KillRule> {
+        self.plans.as_ref()
     }
 
     fn claim(&self) -> bool {

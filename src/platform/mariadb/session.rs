@@ -10,12 +10,14 @@ use mysql::prelude::Queryable;
 
 use super::connect::{Dialer, Line};
 use super::fault::{LoginFault, StatementFault};
+use super::kill::{plan_statement, read_plan};
 use super::row::Cells;
 use super::sql::{self, CAP};
 use super::text::escape_short;
 use crate::health::{DatabaseSample, Moment, TransactionReading};
+use crate::platform::change::KillRule;
 use crate::platform::clock::Clock;
-use crate::platform::facts::DatabaseFacts;
+use crate::platform::facts::{DatabaseFacts, IdleSession};
 
 /// The sample of the opening block serves as the answer to a question asked within this time.
 const FRESH: Duration = Duration::from_millis(200);
@@ -32,32 +34,43 @@ pub struct Session {
     /// The named lock whose holder is never killed.
     pub lock: String,
     first: Option<(Moment, DatabaseSample)>,
+    planned: Option<(Moment, KillRule, Vec<IdleSession>)>,
     reconnected: bool,
+}
+
+/// What the opening block answered.
+struct Opening {
+    facts: DatabaseFacts,
+    sample: DatabaseSample,
+    plan: Vec<IdleSession>,
 }
 
 impl Session {
     /// Asks everything a fresh connection is asked, in one round trip where the server permits blocks.
-    /// `reconnected` marks the first sample of a connection that replaces a lost one.
+    /// `reconnected` marks the first sample of a connection that replaces a lost one; `plan` is the kill that waits to
+    /// be planned, if one does.
     pub fn open(
         line: Line,
         clock: Arc<dyn Clock>,
         dialer: Arc<Dialer>,
         lock: String,
         reconnected: bool,
+        plan: Option<KillRule>,
     ) -> Result<Self, LoginFault> {
         let Line { mut conn, protection } = line;
         let begun = clock.now();
-        let (facts, first, blocks) = match open_by_block(&mut conn) {
-            Ok((facts, mut sample)) => {
-                let now = clock.now();
-                sample.took_ms = millis(now.since(begun));
-                (facts, Some((now, sample)), true)
-            }
+        let (facts, opening, blocks) = match open_by_block(&mut conn, plan.as_ref(), &lock) {
+            Ok(opening) => (opening.facts.clone(), Some(opening), true),
             Err(fault) if fault.is_form() => (open_plainly(&mut conn)?, None, false),
             // An overloaded server is no reason to stay outside: the sample is asked for again, with its own cap.
             Err(fault) if fault.is_cap() => (open_plainly(&mut conn)?, None, true),
             Err(fault) => return Err(as_login(fault)),
         };
+        let now = clock.now();
+        let (first, planned) = opening.map_or((None, None), |opening| {
+            let sample = DatabaseSample { took_ms: millis(now.since(begun)), ..opening.sample };
+            (Some((now, sample)), plan.map(|rule| (now, rule, opening.plan)))
+        });
         Ok(Self {
             conn,
             clock,
@@ -66,6 +79,7 @@ impl Session {
             blocks,
             lock,
             first,
+            planned,
             reconnected,
         })
     }
@@ -87,6 +101,12 @@ impl Session {
         self.facts.server_limit = sample.server_limit;
         self.facts.account_limit = sample.account_limit;
         Ok(sample)
+    }
+
+    /// The plan that the opening brought along, if it is this one's and fresh.
+    pub fn take_planned(&mut self, rule: &KillRule) -> Option<Vec<IdleSession>> {
+        let (at, planned, sessions) = self.planned.take()?;
+        (planned == *rule && self.clock.now().since(at) <= FRESH).then_some(sessions)
     }
 
     /// Keeps the session from ending by its own `wait_timeout`.
@@ -119,8 +139,16 @@ fn result_sets(conn: &mut mysql::Conn, statement: &str) -> Result<Vec<Vec<Row>>,
     Ok(sets)
 }
 
-fn open_by_block(conn: &mut mysql::Conn) -> Result<(DatabaseFacts, DatabaseSample), StatementFault> {
-    let mut sets = result_sets(conn, &sql::opening())?.into_iter();
+fn open_by_block(
+    conn: &mut mysql::Conn,
+    plan: Option<&KillRule>,
+    lock: &str,
+) -> Result<Opening, StatementFault> {
+    let statement = match plan {
+        None => sql::opening(None),
+        Some(rule) => sql::opening(Some(&|sight| plan_statement(rule, lock, sight))),
+    };
+    let mut sets = result_sets(conn, &statement)?.into_iter();
     let mut next = || {
         sets.next()
             .and_then(|rows| rows.into_iter().next())
@@ -132,7 +160,8 @@ fn open_by_block(conn: &mut mysql::Conn) -> Result<(DatabaseFacts, DatabaseSampl
     let sees_locks = facts_row.count("mdl_ok")? == 1;
     let facts = read_facts(&facts_row, sees_transactions, sees_locks)?;
     let sample = read_sample(&next()?, sees_transactions)?;
-    Ok((facts, sample))
+    let plan = sets.next().map_or_else(|| Ok(Vec::new()), read_plan)?;
+    Ok(Opening { facts, sample, plan })
 }
 
 /// The same as the block, statement by statement; also finds out whether the server is MariaDB at all.

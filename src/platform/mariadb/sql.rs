@@ -1,5 +1,14 @@
 //! The statements that measure. Each is one round trip and needs no privilege, except where it says so.
 
+/// What a connection can see of what must not be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Transactions are visible.
+    pub transactions: bool,
+    /// Lock holders are visible.
+    pub locks: bool,
+}
+
 /// Seconds after which the server ends a reading statement.
 pub const CAP: &str = "SET STATEMENT max_statement_time=0.5 FOR ";
 
@@ -80,15 +89,26 @@ FROM information_schema.processlist WHERE command NOT IN ('Daemon','Binlog Dump'
     )
 }
 
-/// Everything that a fresh connection asks, in one round trip: settings, what it may see, what the server is, and a
-/// sample. Answers with the facts (and two flags), then the sample. `max_statement_time` does not reach into blocks,
+/// Everything that a fresh connection asks, in one round trip: settings, what it may see, what the server is, a sample,
+/// and, where a kill waits to be planned, its `plan` (the statement for each [`Sight`]). Answers with the facts (and
+/// two flags), then the sample, then the plan's rows. `max_statement_time` does not reach into blocks,
 /// but it bounds a whole block that begins under it: hence the setting before it, which the block takes back.
-pub fn opening() -> String {
+pub fn opening(plan: Option<&dyn Fn(Sight) -> String>) -> String {
     let settings: String = SETTINGS
         .iter()
         .map(|set| format!(" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; {set}; END;\n"))
         .collect();
     let facts = FACTS;
+    let plan = plan.map_or_else(String::new, |plan| {
+        let of = |transactions, locks| plan(Sight { transactions, locks });
+        format!(
+            "\n IF trx_ok AND mdl_ok THEN {}; ELSEIF trx_ok THEN {}; ELSEIF mdl_ok THEN {}; ELSE {}; END IF;",
+            of(true, true),
+            of(true, false),
+            of(false, true),
+            of(false, false)
+        )
+    });
     let with = sample(true);
     let without = sample(false);
     let (trx, mdl) = (
@@ -101,7 +121,7 @@ pub fn opening() -> String {
 {settings} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
  BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET mdl_ok=0; {mdl}; END;
  {facts}, trx_ok, mdl_ok;
- IF trx_ok THEN {with}; ELSE {without}; END IF;
+ IF trx_ok THEN {with}; ELSE {without}; END IF;{plan}
 END"
     )
 }
