@@ -237,7 +237,7 @@ fn password_network_tls_and_kind_are_told_apart() {
     assert_eq!(unknown.kind, FaultKind::Network, "{unknown:?}");
     let plain = of(&server.url("app"), TlsMode::Require);
     assert_eq!(plain.kind, FaultKind::Tls, "{plain:?}");
-    assert!(plain.why.contains("does not offer TLS"), "{plain}");
+    assert!(plain.why.contains("does not offer TLS") && plain.hints[0].contains("prefer"), "{plain:?}");
     let held = server.sessions("app", 20);
     assert_eq!(of(&server.url("app"), TlsMode::Prefer).kind, FaultKind::Full);
     drop(held);

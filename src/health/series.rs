@@ -159,7 +159,9 @@ impl Series {
         else {
             return;
         };
-        let seconds = (growth > 0.0).then(|| (limit - used).max(0.0) / growth);
+        // What is full already is not full in an infinite time because it grows no more.
+        let left = (limit - used).max(0.0);
+        let seconds = if left == 0.0 { Some(0.0) } else { (growth > 0.0).then(|| left / growth) };
         metrics.insert(Metric::TimeToFull, Value::Duration(seconds));
     }
 
@@ -388,6 +390,16 @@ mod tests {
         let last = last.unwrap();
         assert_eq!(get(&last, Metric::Growth), Some(0.0));
         assert_eq!(get(&last, Metric::TimeToFull), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn what_is_full_takes_no_time_to_get_full() {
+        let mut full = series();
+        let mut last = None;
+        for number in 1..=20 {
+            last = Some(full.push(sample(number, DatabaseReading::Measured(row(150)))));
+        }
+        assert_eq!(get(&last.unwrap(), Metric::TimeToFull), Some(0.0));
     }
 
     #[test]

@@ -204,7 +204,12 @@ fn open_database(
         }
         Err(fault) => {
             database.shutdown();
-            return Err(fault.hint("`--no-database` runs on the platform's metrics alone"));
+            let said = fault.hints.iter().any(|hint| hint.contains("--no-database"));
+            return Err(if said {
+                fault
+            } else {
+                fault.hint("`--no-database` runs on the platform's metrics alone")
+            });
         }
     }
     Ok(database)

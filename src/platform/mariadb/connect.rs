@@ -267,8 +267,9 @@ impl Dialer {
             // A wrong password is denied as well as aborted; what did not arrive is neither.
             self.tally.end(!matches!(fault, LoginFault::Password { .. } | LoginFault::Network(_)));
             if let LoginFault::Password { code: 1045, message } = &mut fault
-                && protection == Protection::Plain
+                && self.tls == TlsMode::Off
             {
+                // What requires TLS answers like that too.
                 message.push_str(" (asked without TLS, which the server or the account may require)");
             }
             let next = match (&fault, self.tls, protection) {

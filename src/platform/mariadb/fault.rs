@@ -12,6 +12,8 @@ use crate::platform::error::{Fault, FaultKind};
 /// Longest message kept from the other side, in characters.
 const MESSAGE: usize = 300;
 
+/// How a server without TLS is named.
+const NOT_OFFERED: &str = "does not offer TLS";
 /// What to do about an hourly quota.
 const QUOTA: &str = "this is an hourly quota of the account: ending sessions does not help; wait for the hour or raise the plan";
 
@@ -132,6 +134,8 @@ impl LoginFault {
                     fault.hint("is port 3306 reachable from here? A tunnel with RUNBOOK_DATABASE_URL helps; --no-database gates on the platform's metrics alone")
                 }
             }
+            Self::Tls(message) if message.ends_with(NOT_OFFERED) => Fault::new(FaultKind::Tls, what, message.clone())
+                .hint("`--database-tls prefer` goes on without encryption, and says so"),
             Self::Tls(message) => Fault::new(FaultKind::Tls, what, message.clone())
                 .hint("give the server's CA with --database-ca FILE, or accept an unverified connection with --database-tls prefer"),
             Self::Unsupported(message) => Fault::new(FaultKind::Unsupported, what, message.clone())
@@ -266,7 +270,7 @@ fn from_io(error: &io::Error, place: &str) -> LoginFault {
 fn from_driver_error(error: &mysql::DriverError, place: &str) -> LoginFault {
     use mysql::DriverError as E;
     match error {
-        E::TlsNotSupported => LoginFault::Tls(format!("{place} does not offer TLS")),
+        E::TlsNotSupported => LoginFault::Tls(format!("{place} {NOT_OFFERED}")),
         E::ConnectTimeout | E::Timeout => LoginFault::Network(format!("{place} did not answer in time")),
         E::CouldNotConnect(Some((_, text, kind))) => match kind {
             io::ErrorKind::ConnectionRefused => {

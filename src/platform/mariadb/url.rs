@@ -29,7 +29,10 @@ pub enum UrlError {
     #[error("the database URL is empty")]
     Empty,
     /// No `://`.
-    #[error("the database URL has no scheme; it looks like mysql://user:password@host:3306/database")]
+    #[error(
+        "the database URL does not begin with mysql:// \
+         (the add-on may still be provisioning: try again when it is done)"
+    )]
     NoScheme,
     /// Another kind of database, or no database at all.
     #[error(
@@ -38,7 +41,7 @@ pub enum UrlError {
     Scheme(String),
     /// No `user@`, or no host, or no `/database`.
     #[error(
-        "the database URL does not have the form mysql://user:password@host:3306/database \
+        "the database URL does not name user, host and database \
          (the add-on may still be provisioning: try again when it is done)"
     )]
     Shape,
@@ -65,7 +68,9 @@ impl DatabaseUrl {
             return Err(UrlError::Empty);
         }
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
-        if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) || scheme.is_empty() {
+        // A colon only as in `jdbc:mysql://`: whatever else stands there may be a password.
+        let plain = scheme.strip_prefix("jdbc:").unwrap_or(scheme);
+        if !plain.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) || plain.is_empty() {
             return Err(UrlError::NoScheme);
         }
         if !["mysql", "mysql2", "mariadb"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
@@ -267,7 +272,11 @@ mod tests {
         let wrong = |text: &str| DatabaseUrl::parse(text).unwrap_err();
         assert_eq!(wrong("  "), UrlError::Empty);
         assert_eq!(wrong("localhost"), UrlError::NoScheme);
+        assert_eq!(wrong("@ref:jawsdb-maria-flat-12345"), UrlError::NoScheme, "not provisioned yet");
         assert_eq!(wrong("postgres://u:p@h/d"), UrlError::Scheme("postgres".into()));
+        let jdbc = "jdbc:mysql://h:3306/d?user=u&password=hunter2&useSSL=false";
+        assert_eq!(wrong(jdbc), UrlError::Scheme("jdbc:mysql".into()));
+        assert_eq!(wrong("u:hunter2://h/d"), UrlError::NoScheme);
         assert_eq!(wrong("mysql://u:p@h"), UrlError::Shape);
         assert_eq!(wrong("mysql://u:p@h/"), UrlError::Shape);
         assert_eq!(wrong("mysql://h:3306/d"), UrlError::NoUser);
