@@ -476,7 +476,7 @@ fn mysql_eight() -> u16 {
                 greeting.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
                 stream.write_all(&packet(0, &greeting)).ok()?;
                 let mut buffer = vec![0; 1 << 16];
-                stream.read(&mut buffer).ok()?;
+                stream.read(&mut buffer).ok().filter(|length| *length > 0)?;
                 stream.write_all(&packet(2, &[0, 0, 0, 2, 0, 0, 0])).ok()?;
                 loop {
                     let length = stream.read(&mut buffer).ok().filter(|length| *length > 5)?;

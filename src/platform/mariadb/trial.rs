@@ -267,7 +267,7 @@ fn a_hundred_and_fifty_at_twenty_milliseconds() {
     let url = DatabaseUrl::parse(&Server::url_at("app", port)).unwrap();
     let rule = rule(100, 150);
     let mut times = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..3 {
         let leaked = server.sessions("app", 150);
         server.until_asleep("app", 150, 100);
         let clock = Arc::new(SystemClock::start());
@@ -287,6 +287,6 @@ fn a_hundred_and_fifty_at_twenty_milliseconds() {
         drop(leaked);
     }
     times.sort_unstable();
-    println!("ms until killed, opened and planned, connected; median {:?} of {times:?}", times[3]);
-    assert!(times[3][0] < 1000, "{times:?}");
+    println!("ms until killed, opened and planned, connected; median {:?} of {times:?}", times[1]);
+    assert!(times[1][0] < 1000, "{times:?}");
 }
