@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::diagnosis::{Growth, judge};
+use super::diagnosis::{Growth, is_enough, judge};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Reading, Shape};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
-use crate::health::{DatabaseReading, Metric, Sample, Unit, Value};
+use crate::health::{Metric, Sample, Unit, Value};
 use crate::platform::{Census, FaultKind};
 
-/// Samples that a verdict needs, and the time that they must span: rates of less are chance.
-const WINDOW: usize = 5;
-const WINDOW_SPAN: Duration = Duration::from_secs(10);
-/// How long they are waited for.
+/// How long the window of a verdict is waited for.
 const WINDOW_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Say who holds the slots, and why.
@@ -61,7 +58,7 @@ impl Action for Diagnose {
         let window: Vec<Sample> = scene.series.samples().cloned().collect();
         if !is_enough(&window) && progress.since_last(scene.now) < WINDOW_PATIENCE {
             return Ok(Next::Wait {
-                awaited: format!("{WINDOW} samples over {} s", WINDOW_SPAN.as_secs()),
+                awaited: "enough samples for a verdict".to_owned(),
                 again: Duration::from_millis(500),
             });
         }
@@ -121,13 +118,6 @@ impl Action for Diagnose {
             replaced_all: false,
         }))
     }
-}
-
-/// Whether a window says enough: refused logins have no rates to wait for.
-fn is_enough(window: &[Sample]) -> bool {
-    let [first, .., last] = window else { return false };
-    let measured = window.iter().any(|sample| matches!(sample.database, DatabaseReading::Measured(_)));
-    window.len() >= WINDOW && (!measured || last.at.since(first.at) >= WINDOW_SPAN)
 }
 
 /// Who holds the slots, ages, statements, transactions, jobs: each a line.

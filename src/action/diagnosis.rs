@@ -1,5 +1,7 @@
 //! What is wrong with the connections: leak, load, lock pile-up, churn, or not ours. Pure: figures in, verdict out.
 
+use std::time::Duration;
+
 use crate::health::{
     DatabaseReading, DatabaseSample, Sample, refusals_count, refused_between, show_seconds, tighter,
 };
@@ -99,6 +101,25 @@ pub(crate) struct Diagnosis {
     pub(crate) verdict: Verdict,
     /// The figures behind it, each a line.
     pub(crate) figures: Vec<String>,
+}
+
+/// Samples that a verdict needs, and the time that they must span: rates of less are chance.
+const WINDOW: usize = 5;
+const WINDOW_SPAN: Duration = Duration::from_secs(10);
+
+/// Whether a window says enough for a verdict. Refused logins have no rates to wait for, and low usage needs none.
+pub(crate) fn is_enough(window: &[Sample]) -> bool {
+    let [first, .., last] = window else { return false };
+    let calm = window.iter().all(|sample| match &sample.database {
+        DatabaseReading::Measured(row) => {
+            let (used, limit) = tighter(row);
+            used < LOW * limit
+        }
+        DatabaseReading::Refused { .. } => false,
+        DatabaseReading::Failed(_) | DatabaseReading::Unknown(_) => true,
+    });
+    let measured = window.iter().any(|sample| matches!(sample.database, DatabaseReading::Measured(_)));
+    window.len() >= WINDOW && (calm || !measured || last.at.since(first.at) >= WINDOW_SPAN)
 }
 
 /// What is known of growth: connections a second (zero within the noise), and seconds until full.
@@ -350,6 +371,19 @@ mod tests {
             aborted_connects: 10 + number * 5,
             ..DatabaseSample::default()
         }
+    }
+
+    #[test]
+    fn low_usage_and_refusals_need_no_long_window_and_rates_do() {
+        let full = window(full);
+        let quiet = window(|n| DatabaseSample { connected: 20, own: 20, ..self::full(n) });
+        assert!(!is_enough(&full[..10]) && is_enough(&full[..11]), "ten seconds");
+        assert!(!is_enough(&quiet[..4]) && is_enough(&quiet[..5]));
+        let mut refused = full;
+        for sample in &mut refused {
+            sample.database = DatabaseReading::Refused { code: 1040, attempts: 1 };
+        }
+        assert!(!is_enough(&refused[..4]) && is_enough(&refused[..5]));
     }
 
     #[test]
