@@ -279,6 +279,11 @@ pub(crate) fn judge(
     let verdict = seen.verdict(refused, growth);
     if let Some(facts) = facts {
         figures.extend(settings(facts, verdict));
+        if let Some(census) = census
+            && !facts.sees_transactions
+        {
+            figures.extend(row_waits_likely(census));
+        }
     }
     Diagnosis { verdict, figures }
 }
@@ -311,6 +316,24 @@ fn settings(facts: &DatabaseFacts, verdict: Verdict) -> Vec<String> {
         );
     }
     lines
+}
+
+/// Where transactions are invisible, waits for row locks are too; what they look like from outside can be said.
+fn row_waits_likely(census: &Census) -> Option<String> {
+    let standing: u64 = census
+        .statements
+        .iter()
+        .filter(|statement| {
+            let state = statement.state.to_ascii_lowercase();
+            (state == "updating" || state == "statistics") && statement.longest_ms >= 1000.0
+        })
+        .map(|statement| statement.count)
+        .sum();
+    (standing > 0).then(|| {
+        format!(
+            "{standing} of those at work stand in `Updating` or `Statistics`, the longest for a second or more: waits for row locks look like that, and an account with PROCESS could tell"
+        )
+    })
 }
 
 /// New sessions, refusals and sessions dropped without goodbye, a second; pairs across a server's restart are left
@@ -485,6 +508,20 @@ mod tests {
         assert_eq!(judge(&reaped, None, None, Growth::default()).verdict, Verdict::Leak);
         let growing = Growth { per_s: 0.5, time_to_full: Some(120.0) };
         assert_eq!(judge(&persistent, None, None, growing).verdict, Verdict::Leak);
+    }
+
+    #[test]
+    fn what_looks_like_row_waits_is_said_where_they_are_invisible() {
+        let statement = |state: &str, count, longest_ms| crate::platform::Statement {
+            digest: "UPDATE page SET n=?".into(),
+            state: state.into(),
+            count,
+            longest_ms,
+        };
+        let census = |statements| Census { statements, ..Census::default() };
+        let standing = census(vec![statement("Updating", 100, 4000.0), statement("Sending data", 9, 9000.0)]);
+        assert!(row_waits_likely(&standing).unwrap().starts_with("100 of those"));
+        assert_eq!(row_waits_likely(&census(vec![statement("Updating", 100, 20.0)])), None);
     }
 
     #[test]
