@@ -201,6 +201,11 @@ fn our_own_attempts_are_no_refusals() {
     server.order(&format!("KILL {own}"));
     until("another has the slot", || server.try_session("app").map(|conn| held.push(conn)).is_ok());
     until("ours is refused", || matches!(database.sample(), DatabaseReading::Refused { code: 1040, .. }));
+    let logins = database.logins();
+    until("ours is refused again and again", || {
+        database.sample();
+        database.logins() >= logins + 10
+    });
     for _ in 0..3 {
         assert!(server.try_session("app").is_err(), "three strangers are refused");
     }

@@ -94,7 +94,9 @@ impl Server {
         std::fs::create_dir_all(&options.dir)?;
         let root = rustix::process::geteuid().is_root();
         let mut install = door::command(program(&["mariadb-install-db", "mysql_install_db"])?);
-        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).args([
+        // A starting server deletes what looks like its own leftovers in the temporary folder: never a shared one.
+        let temporary = format!("--tmpdir={}", options.dir.display());
+        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(temporary).args([
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
@@ -151,6 +153,7 @@ impl Server {
         server
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", dir.display()))
             .arg(format!("--socket={}", dir.join("s").display()))
             .arg(format!("--pid-file={}", dir.join("pid").display()))
             .arg(format!("--log-error={}", dir.join("error.log").display()))
