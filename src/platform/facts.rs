@@ -287,6 +287,15 @@ pub struct TreeState {
     pub branch: String,
     /// Paths staged in the index (a deploy or a revert refuses unless empty).
     pub staged: Vec<String>,
-    /// Paths changed but not staged, and untracked ones.
-    pub unstaged: Vec<String>,
+}
+
+/// Who would commit, and what git would do beside committing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committer {
+    /// `Name <address>`.
+    pub name: String,
+    /// The configuration asks for signatures; ours are not signed, since nobody is there to unlock a key.
+    pub would_sign: bool,
+    /// Hooks that a commit runs.
+    pub hooks: Vec<String>,
 }
