@@ -129,6 +129,9 @@ pub struct Before {
     /// The live commit, for a push, rollback or promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_commit: Option<String>,
+    /// Preboot was on, for a push, rollback or promotion: old dynos serve on, unseen, for about three minutes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preboot: bool,
     /// `HEAD`, for a commit or revert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,

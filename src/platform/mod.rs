@@ -27,7 +27,7 @@ pub use clock::{Clock, SystemClock};
 pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
 pub use facts::{
-    App, BuildOrigin, Census, CensusGroup, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
+    App, Build, BuildOrigin, Census, CensusGroup, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
 };
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};

@@ -3,7 +3,7 @@
 use super::change::KillRule;
 use super::error::Fault;
 use super::facts::{
-    App, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation, IdleSession, LogLine, Release,
+    App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation, IdleSession, LogLine, Release,
     Slug, TreeChange, TreeState,
 };
 use crate::health::{DatabaseReading, PageReading, Reading};
@@ -11,8 +11,14 @@ use crate::health::{DatabaseReading, PageReading, Reading};
 /// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
 /// dry run does not ask it).
 pub trait HerokuReads: Send + Sync {
-    /// The app (`GET /apps/A`, its features, the newest release's origin).
+    /// The app (`GET /apps/A`).
     fn app(&self) -> Result<App, Fault>;
+    /// Whether preboot is on: old dynos serve on, unseen, for about three minutes after a release.
+    fn preboot(&self) -> Result<bool, Fault>;
+    /// Who deploys it: a push is overwritten by the next deploy from GitHub or promotion in a pipeline.
+    fn origin(&self) -> Result<BuildOrigin, Fault>;
+    /// The newest builds, newest first.
+    fn builds(&self, newest: usize) -> Result<Vec<Build>, Fault>;
     /// Every dyno, one-offs included.
     fn dynos(&self) -> Result<Vec<Dyno>, Fault>;
     /// The formation.
