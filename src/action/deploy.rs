@@ -14,7 +14,9 @@ use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{Before, BuildOrigin, Change, CommitFact, Effect, Fault, FaultKind, TreeChange, short};
+use crate::platform::{
+    Before, BuildOrigin, Change, CommitFact, Effect, Fault, FaultKind, TreeChange, quoted, short,
+};
 use crate::source::{Diagnostic, NodeKind, Spanned};
 
 /// Slugs looked at to find the one of a commit.
@@ -198,48 +200,43 @@ impl Action for Deploy {
             let promoted = made(|change| matches!(change, Change::Promote { .. }));
             return Self::prove(scene, promoted.unwrap_or(pushed), pushed);
         }
+        // What this step committed is shipped, and nothing that somebody put on top of it since.
+        if let Some(Made { effect: Effect::Committed { commit }, before, .. }) =
+            made(|change| matches!(change, Change::Commit { .. }))
+        {
+            let change = Change::Push { commit: commit.clone(), branch: self.branch.or("master".to_owned()) };
+            return Ok(Next::Change { change, before: before_release(scene, before.live_commit.clone())? });
+        }
         let survey = self.survey(scene)?;
-        let committed = made(|change| matches!(change, Change::Commit { .. }));
-        let mut commit = survey.head.clone();
-        if let Some(committed) = committed {
-            // What this step committed is shipped, and nothing that somebody put on top of it since.
-            if let Effect::Committed { commit: own } = &committed.effect {
-                commit.clone_from(own);
-            }
-        } else {
-            if !survey.foreign.is_empty() && !self.include_commits() {
-                let consent = survey.consent(scene.app);
-                if !scene.run.consents.contains(&consent.question) {
-                    return Err(Fault::new(
-                        FaultKind::Refused,
-                        format!("deploying {}", scene.app),
-                        consent.question,
-                    )
+        if !survey.foreign.is_empty() && !self.include_commits() {
+            let consent = survey.consent(scene.app);
+            if !scene.run.consents.contains(&consent.question) {
+                let what = format!("deploying {}", scene.app);
+                return Err(Fault::new(FaultKind::Refused, what, consent.question)
                     .hint(format!("write `{}` in the step to allow it", consent.otherwise))
                     .into());
-                }
-            }
-            if !survey.pending.is_empty() {
-                scene.observer.git().committer()?;
-                let before = Before {
-                    head: Some(survey.head.clone()),
-                    live_commit: survey.live_commit.clone(),
-                    ..Before::default()
-                };
-                let change = Change::Commit { paths: survey.paths, message: survey.message };
-                return Ok(Next::Change { change, before });
-            }
-            if survey.already_live() {
-                return Ok(Next::Done(Done {
-                    status: Status::AlreadySo,
-                    summary: format!("already deployed: {} is live", short(&survey.head)),
-                    outputs: outputs(None, false, &survey.head),
-                    ..Done::default()
-                }));
             }
         }
+        if !survey.pending.is_empty() {
+            scene.observer.git().committer()?;
+            let before = Before {
+                head: Some(survey.head.clone()),
+                live_commit: survey.live_commit.clone(),
+                ..Before::default()
+            };
+            let change = Change::Commit { paths: survey.paths, message: survey.message };
+            return Ok(Next::Change { change, before });
+        }
+        if survey.already_live() {
+            return Ok(Next::Done(Done {
+                status: Status::AlreadySo,
+                summary: format!("already deployed: {} is live", short(&survey.head)),
+                outputs: outputs(None, false, &survey.head),
+                ..Done::default()
+            }));
+        }
         let before = before_release(scene, survey.live_commit.clone())?;
-        Ok(Next::Change { change: Change::Push { commit, branch: survey.branch }, before })
+        Ok(Next::Change { change: Change::Push { commit: survey.head, branch: survey.branch }, before })
     }
 }
 
@@ -314,12 +311,12 @@ impl Deploy {
                 }
                 Err(fault) => return Err(fault.into()),
             },
-            Some(_) => (Vec::new(), None),
             None if current.as_ref().is_some_and(|release| release.slug.is_some()) => {
-                let said = "Heroku does not say which commit is live: what lies between it and HEAD is not known";
+                let said =
+                    "Heroku does not say which commit is live: what lies between it and HEAD is not known";
                 (Vec::new(), Some(said.to_owned()))
             }
-            None => (Vec::new(), None),
+            _ => (Vec::new(), None),
         };
         // Commits that this runbook made in earlier, failed attempts are its own: same message.
         let message = scene.fill(&self.message);
@@ -458,20 +455,6 @@ fn origin_warning(scene: &Scene<'_>) -> Option<String> {
     }
 }
 
-/// A word for a shell, as a person would paste it.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./,:@%+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let shown = crate::source::escape_controls(text);
-    if shown == text {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    } else {
-        format!("$'{}'", shown.replace('\'', r"\'"))
-    }
-}
-
 /// One line of a diff stat.
 pub(super) fn stat_line(change: &TreeChange) -> String {
     let path = crate::source::escape_controls(&change.path);
@@ -494,22 +477,4 @@ fn outputs(release: Option<u64>, deployed: bool, commit: &str) -> BTreeMap<Strin
 
 fn patterns(add: &[(Spanned<String>, bool)]) -> Vec<(String, bool)> {
     add.iter().map(|(path, optional)| (path.value.clone(), *optional)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn names_are_shown_as_a_shell_takes_them() {
-        for (name, shown) in [
-            ("LocalSettings.php", "LocalSettings.php"),
-            ("it's here.php", r"'it'\''s here.php'"),
-            ("a\nb", r"$'a\x0ab'"),
-            ("größe.php", "größe.php"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(name), shown);
-        }
-    }
 }

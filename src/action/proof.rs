@@ -26,7 +26,8 @@ pub(crate) fn patient<T>(answer: Result<T, Fault>) -> Result<Result<T, Next>, Fa
         Err(Fault { kind: FaultKind::Limited, .. }) => Duration::from_secs(10),
         Err(fault) => return Err(fault.into()),
     };
-    let awaited = answer.err().map_or(String::new(), |fault| format!("Heroku's API to answer again ({fault})"));
+    let awaited =
+        answer.err().map_or(String::new(), |fault| format!("Heroku's API to answer again ({fault})"));
     Ok(Err(Next::Wait { awaited, again }))
 }
 

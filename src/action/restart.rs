@@ -157,11 +157,7 @@ impl Action for Restart {
         self.known(scene, &dynos, &formation)?;
         let change = Change::Restart { scope: self.scope() };
         if self.concerned(&formation) == 0 {
-            return Ok(Preview {
-                summary: self.nothing(),
-                nothing_to_do: true,
-                ..Preview::default()
-            });
+            return Ok(Preview { summary: self.nothing(), nothing_to_do: true, ..Preview::default() });
         }
         let mut preview = Preview {
             summary: format!("restart {} of {}", self.words(), scene.app),

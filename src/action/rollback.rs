@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::param::{Bindings, Param};
 use super::deploy::stat_line;
+use super::param::{Bindings, Param};
 use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release, overlap};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};

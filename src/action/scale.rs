@@ -80,7 +80,9 @@ impl Scale {
         }
         let what = format!("scaling {} of {} to {}", row.kind, scene.app, self.to());
         let why = format!("Heroku runs at most one {} dyno of a process type", row.size);
-        Err(Fault::new(FaultKind::Refused, what, why).hint("more need dynos of a standard or larger size").into())
+        Err(Fault::new(FaultKind::Refused, what, why)
+            .hint("more need dynos of a standard or larger size")
+            .into())
     }
 }
 

@@ -55,14 +55,9 @@ pub(super) fn open_target(
         (None, None) => git::default_remote(&args.folder),
         _ => None,
     });
-    let app = choose_app(
-        args.app.as_deref(),
-        from_environment.as_deref(),
-        remote.as_deref(),
-        &remotes,
-        &git_url,
-    )
-    .map_err(|error| Stop::new(9, format!("error: {error}")))?;
+    let app =
+        choose_app(args.app.as_deref(), from_environment.as_deref(), remote.as_deref(), &remotes, &git_url)
+            .map_err(|error| Stop::new(9, format!("error: {error}")))?;
     let token = environment::token().map_err(|fault| Stop::unusable(&fault))?;
     let database = if args.no_database {
         None

@@ -118,7 +118,10 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let pages = match pages {
         // Every page is a 503 of the router's, whatever the app does: no measurement of it.
         Some(_) if app.maintenance => {
-            notes.push("pages: not measured (maintenance mode is on: the router answers 503 to everybody)".to_owned());
+            notes.push(
+                "pages: not measured (maintenance mode is on: the router answers 503 to everybody)"
+                    .to_owned(),
+            );
             None
         }
         // A site that answers anything at all, errors included, can be measured.
@@ -143,7 +146,11 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let git = Arc::new(Tree::new(TreeOptions {
         folder: folder.clone(),
         // Named by its id, the app still has its repository under its name.
-        remote_url: format!("{}/{}.git", credentials.git_url.trim_end_matches('/'), name_of(&app, &credentials.app)),
+        remote_url: format!(
+            "{}/{}.git",
+            credentials.git_url.trim_end_matches('/'),
+            name_of(&app, &credentials.app)
+        ),
         token: credentials.token.clone(),
         secret_variables: credentials.secret_variables.clone(),
         redactor: credentials.redactor.clone(),

@@ -3,8 +3,8 @@
 use super::change::KillRule;
 use super::error::Fault;
 use super::facts::{
-    App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation, IdleSession, LogLine, Release,
-    Slug, TreeChange, TreeState,
+    App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
+    IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
 use crate::health::{DatabaseReading, PageReading, Reading};
 
@@ -81,11 +81,9 @@ pub trait GitReads: Send + Sync {
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault>;
     /// Who would commit; refuses where git does not know, since a commit would fail.
     fn committer(&self) -> Result<Committer, Fault>;
-    /// Whether Heroku's git would take a push of `commit` to `branch` (token, app, fast-forward); nothing is sent but
-    /// the question for its refs, and no hook runs.
-    fn push_check(&self, commit: &str, branch: &str) -> Result<(), Fault>;
-    /// The commit that `branch` has on Heroku's git (`ls-remote`); `None` when it has none.
-    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault>;
+    /// Whether Heroku's git would take a push of `commit` to `branch` (token, app, fast-forward), and whether `branch`
+    /// is there already; nothing is sent but the question for its refs, and no hook runs.
+    fn push_check(&self, commit: &str, branch: &str) -> Result<bool, Fault>;
     /// A file of the working tree, as text.
     fn file(&self, path: &str) -> Result<Option<String>, Fault>;
     /// URL of the push target, without credentials.

@@ -2,7 +2,7 @@
 
 use super::change::{Before, Change, DynoScope, DynoTriple, Effect};
 use super::door::Observer;
-use super::error::{Fault, FaultKind};
+use super::error::Fault;
 use super::facts::Release;
 
 /// Newest releases that are looked at.
@@ -103,20 +103,15 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
                     return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: false }));
                 }
             }
-            match observer.git().remote_head(branch) {
-                Ok(head) if head.as_ref() == Some(commit) => {
-                    Reconciled::Happened(Effect::Pushed { up_to_date: true })
-                }
-                // A cut push goes on at Heroku: its branch moves when the build has ended, which may take 15 minutes.
-                Ok(_) if observer.heroku().builds(5)?.iter().any(|build| build.pending) => {
-                    Reconciled::CannotTell(
-                        "a build is under way at Heroku: resume when it has ended (`heroku builds`)".to_owned(),
-                    )
-                }
-                Ok(_) => Reconciled::DidNotHappen,
-                Err(fault) if fault.kind == FaultKind::Network => return Err(fault),
-                Err(fault) => Reconciled::CannotTell(fault.to_string()),
+            if observer.git().push_check(commit, branch)? {
+                return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: true }));
             }
+            // A cut push goes on at Heroku: its branch moves when the build has ended, which may take 15 minutes.
+            if observer.heroku().builds(5)?.iter().any(|build| build.pending) {
+                let why = "a build is under way at Heroku: resume when it has ended (`heroku builds`)";
+                return Ok(Reconciled::CannotTell(why.to_owned()));
+            }
+            Reconciled::DidNotHappen
         }
         Change::Command { argv } => Reconciled::CannotTell(format!(
             "what `{}` did is known to it alone",

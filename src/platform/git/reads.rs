@@ -43,10 +43,14 @@ impl Tree {
         let objects = self.line(&["rev-parse", "--git-path", "objects"], "finding git's objects")?;
         let objects = self.options.folder.join(objects);
         let mut child = self.git(args.to_vec(), LOCAL);
-        child.unset.retain(|name| name != "GIT_INDEX_FILE" && name != "GIT_OBJECT_DIRECTORY");
-        child.set.push(("GIT_INDEX_FILE".into(), folder.join("index").into()));
-        child.set.push(("GIT_OBJECT_DIRECTORY".into(), folder.join("objects").into()));
-        child.set.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), objects.into()));
+        for (name, value) in [
+            ("GIT_INDEX_FILE", folder.join("index")),
+            ("GIT_OBJECT_DIRECTORY", folder.join("objects")),
+            ("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects),
+        ] {
+            child.unset.retain(|unset| unset != name);
+            child.set.push((name.into(), value.into()));
+        }
         Ok(child)
     }
 }
@@ -194,8 +198,10 @@ impl GitReads for Tree {
             }
         }
         let range = format!("{from}..{to}");
-        let bytes =
-            self.ask(self.git(["log", "-z", "--no-show-signature", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL), what)?;
+        let bytes = self.ask(
+            self.git(["log", "-z", "--no-show-signature", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL),
+            what,
+        )?;
         Ok(split_nul(&bytes).iter().filter_map(|entry| commit_fact(entry)).collect())
     }
 
@@ -251,22 +257,15 @@ impl GitReads for Tree {
         })
     }
 
-    fn push_check(&self, commit: &str, branch: &str) -> Result<(), Fault> {
+    fn push_check(&self, commit: &str, branch: &str) -> Result<bool, Fault> {
         let what = format!("asking Heroku's git ({}) whether it would take a push", self.options.remote_url);
         let child = self.remote(self.push_args(commit, branch, true), REMOTE);
         let ended = self.run(child, &|_| {})?;
         match verdict(&ended) {
-            Some((' ' | '*' | '+' | '=', _)) if ended.code == Some(0) => Ok(()),
+            Some((flag @ (' ' | '*' | '+' | '='), _)) if ended.code == Some(0) => Ok(flag == '='),
             Some(('!', line)) => Err(super::writes::refused(&what, &line, &ended)),
             _ => Err(Self::failed(&what, &ended)),
         }
-    }
-
-    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault> {
-        let name = format!("refs/heads/{branch}");
-        let child = self.remote(["ls-remote", "--", &self.options.remote_url, &name], REMOTE);
-        let bytes = self.ask(child, "asking Heroku's git for its branch")?;
-        Ok(String::from_utf8_lossy(&bytes).split_whitespace().next().map(str::to_owned))
     }
 
     fn file(&self, path: &str) -> Result<Option<String>, Fault> {

@@ -136,8 +136,7 @@ impl Tree {
             format!("url.{url}.insteadOf={url}"),
             format!("url.{url}.pushInsteadOf={url}"),
         ];
-        let mut child =
-            call(&self.options.folder, &config, args, timeout, &self.options.secret_variables);
+        let mut child = call(&self.options.folder, &config, args, timeout, &self.options.secret_variables);
         let token = self.options.token.expose_secret();
         child.set.push(("RUNBOOK_GIT_PASSWORD".into(), token.into()));
         if crate::platform::heroku::is_loopback(url) {
@@ -189,7 +188,9 @@ impl Tree {
             () if told.contains("error: 429") || told.contains("API rate limit") => {
                 (FaultKind::Limited, "Heroku's rate limit is used up: wait some minutes")
             }
-            () if told.contains("error: 404") || (told.contains("repository '") && told.contains("not found")) => {
+            () if told.contains("error: 404")
+                || (told.contains("repository '") && told.contains("not found")) =>
+            {
                 (FaultKind::Missing, "Heroku's git knows no such app, or does not show it to this account")
             }
             () if told.contains("SSL certificate") || told.contains("certificate verif") => {

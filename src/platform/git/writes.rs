@@ -113,9 +113,9 @@ impl GitWrites for Tree {
         let _ = self.ask(self.git(["revert", "--abort"], LOCAL), "aborting the revert");
         let fault = Self::failed(&what, &ended);
         Err(ChangeError::nothing_changed(match self.tree() {
-            Ok(tree) if tree.staged.is_empty() => fault.hint(
-                "the tree is as it was; local changes to the same files? `git stash` them first",
-            ),
+            Ok(tree) if tree.staged.is_empty() => {
+                fault.hint("the tree is as it was; local changes to the same files? `git stash` them first")
+            }
             _ => fault.hint("the revert is still under way: `git revert --abort` puts the tree back"),
         }))
     }
@@ -145,8 +145,7 @@ impl GitWrites for Tree {
 impl Tree {
     /// A hook may have put more into the commit: what was not announced is not shipped.
     fn only_these(&self, before: &str, after: &str, paths: &[String]) -> Result<(), ChangeError> {
-        let changed =
-            self.changes_between(before, after).map_err(|fault| ChangeError::in_doubt(fault, 0))?;
+        let changed = self.changes_between(before, after).map_err(|fault| ChangeError::in_doubt(fault, 0))?;
         let more: Vec<String> = changed
             .into_iter()
             .filter(|change| !paths.contains(&change.path))
@@ -155,7 +154,8 @@ impl Tree {
         if more.is_empty() {
             return Ok(());
         }
-        let why = format!("the commit {} also holds what was not announced: {}", short(after), more.join(", "));
+        let why =
+            format!("the commit {} also holds what was not announced: {}", short(after), more.join(", "));
         Err(ChangeError {
             certainty: Certainty::Partial,
             fault: Fault::new(FaultKind::Refused, "committing the step's files", why)
@@ -207,12 +207,89 @@ pub(super) fn refused(what: &str, status: &str, ended: &Ended) -> Fault {
         if tail.is_empty() { why.clone() } else { format!("{why}: {tail}") },
     );
     if why.contains("non-fast-forward") || why.contains("fetch first") {
-        fault.hint("somebody else has pushed what HEAD does not hold: `git fetch` and look before you push over it")
+        fault.hint(
+            "somebody else has pushed what HEAD does not hold: `git fetch` and look before you push over it",
+        )
     } else if why.contains("pre-receive hook declined") {
-        fault.hint("the build failed or the push was refused, so nothing was released: the lines above say why")
+        fault.hint(
+            "the build failed or the push was refused, so nothing was released: the lines above say why",
+        )
     } else if why.contains("shallow") {
         fault.hint("`git fetch --unshallow` first")
     } else {
         fault
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i32, stdout: &str, lines: &[&str]) -> Ended {
+        Ended {
+            code: Some(code),
+            stdout: stdout.as_bytes().to_vec(),
+            lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            timed_out: false,
+        }
+    }
+
+    /// What a push without a good verdict means: whether it may have happened, and the class of its fault.
+    #[track_caller]
+    fn means(lines: &[&str], certainty: Certainty, kind: FaultKind) {
+        let error = Tree::unfinished("pushing", &ended(128, "", lines));
+        assert_eq!((error.certainty, error.fault.kind), (certainty, kind), "{lines:?}");
+        assert_eq!(error.settle_ms > 0, certainty == Certainty::InDoubt, "{lines:?}");
+    }
+
+    #[test]
+    fn what_failed_before_anything_was_sent_changed_nothing() {
+        let none = Certainty::NothingChanged;
+        let access = |why: &str| format!("fatal: unable to access 'https://git.heroku.com/wiki.git/': {why}");
+        means(
+            &[
+                "remote: !  WARNING: Do not authenticate with username and password using git.",
+                "fatal: Authentication failed for 'https://git.heroku.com/wiki.git/'",
+            ],
+            none,
+            FaultKind::Credentials,
+        );
+        means(&[&access("Could not resolve host: git.heroku.com")], none, FaultKind::Network);
+        means(&[&access("The requested URL returned error: 503")], none, FaultKind::Network);
+        means(&[&access("The requested URL returned error: 403")], none, FaultKind::Forbidden);
+        means(&[&access("The requested URL returned error: 429")], none, FaultKind::Limited);
+        means(&[&access("SSL certificate problem: self-signed certificate")], none, FaultKind::Tls);
+        means(&["fatal: repository 'https://git.heroku.com/wiki.git/' not found"], none, FaultKind::Missing);
+    }
+
+    #[test]
+    fn what_broke_after_the_pack_was_sent_is_in_doubt() {
+        for lines in [
+            &["error: RPC failed; curl 56 Recv failure: Connection reset by peer"][..],
+            &["error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503"],
+            &["remote: -----> PHP app detected", "fatal: the remote end hung up unexpectedly"],
+            &[],
+        ] {
+            let error = Tree::unfinished("pushing", &ended(128, "", lines));
+            assert_eq!(error.certainty, Certainty::InDoubt, "{lines:?}");
+        }
+        let timed_out = Ended { timed_out: true, ..ended(1, "", &["remote: -----> PHP app detected"]) };
+        assert_eq!(Tree::unfinished("pushing", &timed_out).certainty, Certainty::InDoubt);
+    }
+
+    #[test]
+    fn the_verdict_is_the_one_refs_line() {
+        let up = "To https://git.heroku.com/wiki.git\n=\tabc:refs/heads/master\t[up to date]\nDone\n";
+        assert_eq!(verdict(&ended(0, up, &[])).unwrap().0, '=');
+        let no = "!\tabc:refs/heads/master\t[remote rejected] (pre-receive hook declined)\nDone\n";
+        let (flag, line) = verdict(&ended(1, no, &[])).unwrap();
+        let fault =
+            refused("pushing", &line, &ended(1, no, &["remote:  !     Push rejected, failed to compile"]));
+        assert_eq!((flag, fault.kind), ('!', FaultKind::Refused));
+        assert!(
+            fault.why.contains("failed to compile") && fault.hints[0].contains("the build failed"),
+            "{fault}"
+        );
+        assert_eq!(verdict(&ended(128, "", &[])), None);
     }
 }

@@ -395,7 +395,8 @@ mod tests {
 
     #[test]
     fn a_token_that_cannot_be_sent_is_said_before_anything_is() {
-        for (token, good) in [("HRKU-abc", true), ("", false), ("abc\n", false), ("a b", false), ("ä", false)] {
+        for (token, good) in [("HRKU-abc", true), ("", false), ("abc\n", false), ("a b", false), ("ä", false)]
+        {
             assert_eq!(check_token(&Secret::from(token)).is_ok(), good, "{token:?}");
         }
     }
