@@ -132,7 +132,12 @@ impl HerokuReads for Heroku {
     }
 
     fn dynos(&self) -> Result<Vec<Dyno>, Fault> {
-        Ok(self.list(&self.of_app("/dynos"), None, 2000)?.iter().map(model::dyno).collect())
+        let mut dynos: Vec<Dyno> =
+            self.list(&self.of_app("/dynos"), None, 2000)?.iter().map(model::dyno).collect();
+        // As people count them: `web.2` before `web.10`.
+        let number = |dyno: &Dyno| dyno.name.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+        dynos.sort_by(|a, b| a.kind.cmp(&b.kind).then(number(a).cmp(&number(b))));
+        Ok(dynos)
     }
 
     fn formation(&self) -> Result<Vec<Formation>, Fault> {
