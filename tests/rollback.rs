@@ -43,6 +43,18 @@ fn by_release_it_is_live_at_once_and_a_deploy_after_it_goes_live() {
     assert_eq!(git(&lab.wiki, &["rev-parse", "HEAD"]), head, "git is untouched");
     assert!(ran.all().contains("git still holds"), "what git still holds is said: {}", ran.all());
     assert!(previous.starts_with(&live_commit(&lab)), "the previous commit is live");
+    // Back and back again in one run would be a swing: the second is refused, whatever the plan said.
+    let step = |id: &str| {
+        format!("  - id: {id}\n    rollback: release\n    gate: {{ until: live, for: 1s, within: 60s }}\n")
+    };
+    let twice =
+        format!("runbook: 1\nname: twice\nsummary: two of them\nsteps:\n{}{}", step("one"), step("two"));
+    let own = lab.runbook("twice", &twice);
+    let ran = lab.run(&["run", "twice", "--runbooks", &own, "--yes"]).expect(5);
+    assert!(ran.all().contains("this run has rolled back once already"), "{}", ran.all());
+    assert!(head.starts_with(&live_commit(&lab)), "one rollback went from the previous back to HEAD");
+    lab.run(&["run", "rollback", "--yes", "--set=method=release"]).expect(0);
+    assert!(previous.starts_with(&live_commit(&lab)));
     // "Everything up-to-date" is no proof: the commit is released through the API.
     // The commit is this deploy's own, by its message: others would be refused without a word from a person.
     let refused = lab.run(&["run", "deploy-fix", "--yes", "--set=soak=2s"]).expect(6);

@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::param::{Bindings, Param};
-use super::proof::{await_release, await_replaced, before_release, live, overlap};
+use super::proof::{
+    Released, await_release, await_replaced, before_release, live, missing_release, overlap, patient,
+};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{Before, BuildOrigin, Change, CommitFact, Effect, Fault, FaultKind, TreeChange, short};
+use crate::platform::{
+    Before, BuildOrigin, Change, CommitFact, Effect, Fault, FaultKind, TreeChange, quoted, short,
+};
 use crate::source::{Diagnostic, NodeKind, Spanned};
 
-/// How long a release may take to appear after the push has ended.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
 /// Slugs looked at to find the one of a commit.
 const SLUGS_AT_MOST: usize = 10;
 
@@ -144,18 +146,26 @@ impl Action for Deploy {
             preview.summary = format!("push {head} to {} of {}", survey.branch, scene.app);
         } else {
             preview.summary = format!("commit {} files and push them to {}", survey.pending.len(), scene.app);
-            preview.requests.push(format!("git add -- {}", survey.paths.join(" ")));
-            preview.requests.push(format!(
-                "git commit -m {:?} -- {}",
-                survey.message,
-                survey.paths.join(" ")
-            ));
+            let paths = survey.paths.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(" ");
+            preview.requests.push(format!("git add -- {paths}"));
+            preview.requests.push(format!("git commit -m {} -- {paths}", quoted(&survey.message)));
+            let committer = git.committer()?;
+            preview.details.push(format!("committed as {}", committer.name));
+            if committer.would_sign {
+                preview.details.push("the commit is not signed, although `commit.gpgSign` is set".to_owned());
+            }
+            if !committer.hooks.is_empty() {
+                preview.details.push(format!("hooks that run with it: {}", committer.hooks.join(", ")));
+            }
         }
         preview.requests.push(format!("git push {} HEAD:{}", git.remote_url(), survey.branch));
         preview.details.extend(survey.pending.iter().map(stat_line));
         match &survey.live_commit {
             Some(live) => preview.details.push(format!("live now: {}", short(live))),
             None => preview.details.push("live now: no commit is known of the current release".to_owned()),
+        }
+        if let Some(since) = &survey.unknown_since {
+            preview.warnings.push(since.clone());
         }
         if survey.already_live() {
             preview.nothing_to_do = true;
@@ -164,6 +174,8 @@ impl Action for Deploy {
             preview.forecast = None;
             return Ok(preview);
         }
+        // Token, app and fast-forward, asked of Heroku's git before anything happens.
+        git.push_check(&survey.head, &survey.branch)?;
         if !survey.foreign.is_empty() {
             preview.details.push(format!("{} commits between what is live and HEAD:", survey.foreign.len()));
             preview.details.extend(
@@ -177,7 +189,7 @@ impl Action for Deploy {
                 preview.consents.push(survey.consent(scene.app));
             }
         }
-        preview.warnings.extend(origin_warning(scene)?);
+        preview.warnings.extend(origin_warning(scene));
         preview.unknown.push("the build's outcome and the release's version: known when reached".to_owned());
         Ok(preview)
     }
@@ -188,38 +200,40 @@ impl Action for Deploy {
             let promoted = made(|change| matches!(change, Change::Promote { .. }));
             return Self::prove(scene, promoted.unwrap_or(pushed), pushed);
         }
+        // What this step committed is shipped, and nothing that somebody put on top of it since.
+        if let Some(Made { effect: Effect::Committed { commit }, before, .. }) =
+            made(|change| matches!(change, Change::Commit { .. }))
+        {
+            let change = Change::Push { commit: commit.clone(), branch: self.branch.or("master".to_owned()) };
+            return Ok(Next::Change { change, before: before_release(scene, before.live_commit.clone())? });
+        }
         let survey = self.survey(scene)?;
-        let committed = made(|change| matches!(change, Change::Commit { .. }));
-        if committed.is_none() {
-            if !survey.foreign.is_empty() && !self.include_commits() {
-                let consent = survey.consent(scene.app);
-                if !scene.run.consents.contains(&consent.question) {
-                    return Err(Fault::new(
-                        FaultKind::Refused,
-                        format!("deploying {}", scene.app),
-                        consent.question,
-                    )
+        if !survey.foreign.is_empty() && !self.include_commits() {
+            let consent = survey.consent(scene.app);
+            if !scene.run.consents.contains(&consent.question) {
+                let what = format!("deploying {}", scene.app);
+                return Err(Fault::new(FaultKind::Refused, what, consent.question)
                     .hint(format!("write `{}` in the step to allow it", consent.otherwise))
                     .into());
-                }
             }
-            if !survey.pending.is_empty() {
-                let before = Before {
-                    head: Some(survey.head.clone()),
-                    live_commit: survey.live_commit.clone(),
-                    ..Before::default()
-                };
-                let change = Change::Commit { paths: survey.paths, message: survey.message };
-                return Ok(Next::Change { change, before });
-            }
-            if survey.already_live() {
-                return Ok(Next::Done(Done {
-                    status: Status::AlreadySo,
-                    summary: format!("already deployed: {} is live", short(&survey.head)),
-                    outputs: outputs(None, false, &survey.head),
-                    ..Done::default()
-                }));
-            }
+        }
+        if !survey.pending.is_empty() {
+            scene.observer.git().committer()?;
+            let before = Before {
+                head: Some(survey.head.clone()),
+                live_commit: survey.live_commit.clone(),
+                ..Before::default()
+            };
+            let change = Change::Commit { paths: survey.paths, message: survey.message };
+            return Ok(Next::Change { change, before });
+        }
+        if survey.already_live() {
+            return Ok(Next::Done(Done {
+                status: Status::AlreadySo,
+                summary: format!("already deployed: {} is live", short(&survey.head)),
+                outputs: outputs(None, false, &survey.head),
+                ..Done::default()
+            }));
         }
         let before = before_release(scene, survey.live_commit.clone())?;
         Ok(Next::Change { change: Change::Push { commit: survey.head, branch: survey.branch }, before })
@@ -235,6 +249,8 @@ struct Survey {
     pending: Vec<TreeChange>,
     live_commit: Option<String>,
     foreign: Vec<CommitFact>,
+    /// Said when it is not known what is live, so that nothing can be listed.
+    unknown_since: Option<String>,
 }
 
 impl Survey {
@@ -277,30 +293,35 @@ impl Deploy {
         }
         let paths = git.expand(&patterns(&self.add))?;
         let pending = git.pending(&paths)?;
-        let (_, live_commit) = live(scene)?;
-        let foreign = match &live_commit {
+        let (current, live_commit) = live(scene)?;
+        let (foreign, unknown_since) = match &live_commit {
             Some(live) if *live != tree.head => match git.commits_between(live, &tree.head) {
                 Ok(commits) => {
                     if commits.is_empty() {
                         return Err(behind(scene, live, &tree.head).into());
                     }
-                    commits
+                    let lost = git.commits_between(&tree.head, live)?;
+                    if !lost.is_empty() {
+                        return Err(diverged(scene, live, &tree.head, &lost).into());
+                    }
+                    (commits, None)
                 }
                 Err(fault) if fault.kind == FaultKind::Missing => {
                     return Err(unknown_live(scene, live).into());
                 }
                 Err(fault) => return Err(fault.into()),
             },
-            _ => Vec::new(),
+            None if current.as_ref().is_some_and(|release| release.slug.is_some()) => {
+                let said =
+                    "Heroku does not say which commit is live: what lies between it and HEAD is not known";
+                (Vec::new(), Some(said.to_owned()))
+            }
+            _ => (Vec::new(), None),
         };
-        // A commit that this runbook made in an earlier, failed attempt is its own: same message, nothing else.
+        // Commits that this runbook made in earlier, failed attempts are its own: same message.
         let message = scene.fill(&self.message);
         let subject = message.lines().next().unwrap_or_default();
-        let foreign = match foreign.as_slice() {
-            [only] if only.subject == subject => Vec::new(),
-            _ => foreign,
-        };
-        let pending = pending.into_iter().collect::<Vec<_>>();
+        let foreign = foreign.into_iter().filter(|commit| commit.subject != subject).collect();
         let paths = pending.iter().map(|change| change.path.clone()).collect();
         Ok(Survey {
             head: tree.head,
@@ -310,6 +331,7 @@ impl Deploy {
             pending,
             live_commit,
             foreign,
+            unknown_since,
         })
     }
 
@@ -318,54 +340,53 @@ impl Deploy {
         let Change::Push { commit, .. } = &pushed.change else {
             return Err(Fault::new(FaultKind::Missing, "proving the deploy", "no push is on record").into());
         };
-        match await_release(scene, &last.before, last.at, Some(commit))? {
-            Some(Err(wait)) => Ok(wait),
-            Some(Ok(release)) => {
-                match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
-                    Err(wait) => Ok(wait),
-                    Ok(dynos) => Ok(Next::Done(Done {
-                        status: Status::Acted,
-                        summary: format!(
-                            "v{} is live: commit {}, {dynos} dynos replaced",
-                            release.version,
-                            short(commit)
-                        ),
-                        outputs: outputs(Some(release.version), true, commit),
-                        replaced_all: true,
-                        ..Done::default()
-                    })),
-                }
-            }
-            None if matches!(pushed.effect, Effect::Pushed { up_to_date: true })
-                && matches!(last.change, Change::Push { .. }) =>
+        let release = match await_release(scene, &last.before, last.at, Some(commit))? {
+            Released::Live(release) => release,
+            Released::Wait(wait) => return Ok(wait),
+            Released::Missing
+                if matches!(pushed.effect, Effect::Pushed { up_to_date: true })
+                    && matches!(last.change, Change::Push { .. }) =>
             {
-                Self::promote(scene, commit, &last.before)
+                return Self::promote(scene, commit, &last.before);
             }
-            None if scene.now.since(last.at) > RELEASE_PATIENCE => Err(Fault::new(
-                FaultKind::Broken,
-                format!("proving the deploy of {}", short(commit)),
-                "the push ended well, but no new release has appeared",
-            )
-            .hint("look at `heroku releases` and at the app's activity page")
-            .into()),
-            None => Ok(Next::Wait {
-                awaited: "the new release to appear".to_owned(),
-                again: Duration::from_secs(2),
-            }),
+            Released::Missing => {
+                return missing_release(scene, format!("proving the deploy of {}", short(commit)), last.at);
+            }
+        };
+        match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
+            Err(wait) => Ok(wait),
+            Ok(dynos) => Ok(Next::Done(Done {
+                status: Status::Acted,
+                summary: format!(
+                    "v{} is live: commit {}, {dynos} dynos replaced",
+                    release.version,
+                    short(commit)
+                ),
+                outputs: outputs(Some(release.version), true, commit),
+                replaced_all: true,
+                ..Done::default()
+            })),
         }
     }
 
     /// Git has the commit, but it is not live (after a release rollback, or a failed release phase): release the slug
     /// that was built from it.
     fn promote(scene: &Scene<'_>, commit: &str, before: &Before) -> Result<Next, Failure> {
-        let heroku = scene.observer.heroku();
+        let releases = match patient(scene.observer.heroku().releases(40))? {
+            Ok(releases) => releases,
+            Err(wait) => return Ok(wait),
+        };
         let mut seen = Vec::new();
-        for release in heroku.releases(40)? {
+        for release in releases {
             let Some(slug) = release.slug else { continue };
             if seen.contains(&slug) || seen.len() >= SLUGS_AT_MOST {
                 continue;
             }
-            if scene.observer.commit_of(&slug)?.as_deref() == Some(commit) {
+            let built = match patient(scene.observer.commit_of(&slug))? {
+                Ok(built) => built,
+                Err(wait) => return Ok(wait),
+            };
+            if built.as_deref() == Some(commit) {
                 let change = Change::Promote { slug, commit: commit.to_owned() };
                 let before = before_release(scene, before.live_commit.clone())?;
                 return Ok(Next::Change { change, before });
@@ -395,6 +416,22 @@ fn behind(scene: &Scene<'_>, live: &str, head: &str) -> Fault {
     .hint("`git fetch` and fast-forward first, or use `runbook run rollback` to go back on purpose")
 }
 
+fn diverged(scene: &Scene<'_>, live: &str, head: &str, lost: &[CommitFact]) -> Fault {
+    let list: Vec<_> = lost.iter().take(5).map(|c| format!("{} {}", short(&c.sha), c.subject)).collect();
+    Fault::new(
+        FaultKind::Refused,
+        format!("deploying {}", scene.app),
+        format!(
+            "HEAD ({}) lacks {} commits of what is live ({}): {}",
+            short(head),
+            lost.len(),
+            short(live),
+            list.join("; ")
+        ),
+    )
+    .hint("`git fetch` and merge or rebase first: this would take those changes back")
+}
+
 fn unknown_live(scene: &Scene<'_>, live: &str) -> Fault {
     Fault::new(
         FaultKind::Refused,
@@ -404,22 +441,26 @@ fn unknown_live(scene: &Scene<'_>, live: &str) -> Fault {
     .hint("`git fetch` first, so that nobody's work is taken back unseen")
 }
 
-fn origin_warning(scene: &Scene<'_>) -> Result<Vec<String>, Failure> {
-    Ok(match scene.observer.heroku().app()?.origin {
-        BuildOrigin::Git => Vec::new(),
-        BuildOrigin::GitHub => {
-            vec!["the app is deployed from GitHub: the next deploy from there replaces this push".to_owned()]
+/// What a push is overwritten by. An app whose origin cannot be read is deployed all the same, and that is said.
+fn origin_warning(scene: &Scene<'_>) -> Option<String> {
+    match scene.observer.heroku().origin() {
+        Ok(BuildOrigin::Git) => None,
+        Ok(BuildOrigin::GitHub) => {
+            Some("the app is deployed from GitHub: the next deploy from there replaces this push".to_owned())
         }
-        BuildOrigin::Pipeline => {
-            vec!["the app is promoted in a pipeline: the next promotion replaces this push".to_owned()]
+        Ok(BuildOrigin::Pipeline) => {
+            Some("the app is in a pipeline: the next promotion replaces this push".to_owned())
         }
-    })
+        Err(fault) => Some(format!("it is not known who else deploys the app ({fault})")),
+    }
 }
 
-fn stat_line(change: &TreeChange) -> String {
+/// One line of a diff stat.
+pub(super) fn stat_line(change: &TreeChange) -> String {
+    let path = crate::source::escape_controls(&change.path);
     match change.lines {
-        Some((added, removed)) => format!("{} {} (+{added} −{removed})", change.change, change.path),
-        None => format!("{} {} (binary)", change.change, change.path),
+        Some((added, removed)) => format!("{} {path} (+{added} −{removed})", change.change),
+        None => format!("{} {path} (binary)", change.change),
     }
 }
 

@@ -13,12 +13,29 @@ use crate::platform::{Before, Dyno, DynoTriple, Fault, FaultKind, Formation, Rel
 const LOOK: Duration = Duration::from_secs(1);
 /// How often releases are looked at.
 const LOOK_RELEASES: Duration = Duration::from_secs(3);
+/// How long a release may take to appear in the list.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long old dynos serve on behind preboot, unseen by the list of dynos.
+const PREBOOT: Duration = Duration::from_secs(180);
+
+/// An answer, or what to do while Heroku's API does not give one: what was changed goes on without it.
+pub(crate) fn patient<T>(answer: Result<T, Fault>) -> Result<Result<T, Next>, Failure> {
+    let again = match answer {
+        Ok(value) => return Ok(Ok(value)),
+        Err(Fault { kind: FaultKind::Network | FaultKind::Broken, .. }) => LOOK_RELEASES,
+        Err(Fault { kind: FaultKind::Limited, .. }) => Duration::from_secs(10),
+        Err(fault) => return Err(fault.into()),
+    };
+    let awaited =
+        answer.err().map_or(String::new(), |fault| format!("Heroku's API to answer again ({fault})"));
+    Ok(Err(Next::Wait { awaited, again }))
+}
 
 /// Identity of each dyno of the formation, as it is now.
 pub(crate) fn triples(dynos: &[Dyno], formation: &[Formation]) -> Vec<DynoTriple> {
     dynos
         .iter()
-        .filter(|dyno| formation.iter().any(|kind| kind.kind == dyno.kind))
+        .filter(|dyno| dyno.belongs_to(formation))
         .map(|dyno| DynoTriple {
             name: dyno.name.clone(),
             id: dyno.id.clone(),
@@ -52,26 +69,35 @@ pub(crate) struct Wanted<'a> {
     pub(crate) release: Option<u64>,
 }
 
+impl Wanted<'_> {
+    /// How many dynos it is about.
+    pub(crate) fn number(&self) -> u64 {
+        let rows = self.formation.iter().filter(|row| row.runs());
+        let rows = rows.filter(|row| self.kind.is_none_or(|only| only == row.kind));
+        if self.name.is_some() { 1 } else { rows.map(|row| row.quantity).sum() }
+    }
+}
+
+/// Whether nothing has happened to a dyno since: same incarnation, same last change of state.
+pub(crate) fn is_same(was: &DynoTriple, now: &Dyno) -> bool {
+    was.id == now.id && was.created_at == now.created_at && was.updated_at == now.updated_at
+}
+
 /// Compares the dynos now with those noted before a change.
 pub(crate) fn replacing(before: &[DynoTriple], now: &[Dyno], wanted: Wanted<'_>) -> Replacing {
     let concerns = |kind: &str, name: &str| {
         wanted.kind.is_none_or(|only| only == kind) && wanted.name.is_none_or(|only| only == name)
     };
-    let formation: Vec<_> =
-        wanted.formation.iter().filter(|row| wanted.kind.is_none_or(|only| only == row.kind)).collect();
-    let number = if wanted.name.is_some() { 1 } else { formation.iter().map(|row| row.quantity).sum() };
+    let number = wanted.number();
     let mut up = 0;
     let mut crashed = Vec::new();
     let mut old = 0;
-    for dyno in now.iter().filter(|dyno| formation.iter().any(|row| row.kind == dyno.kind)) {
-        if !concerns(&dyno.kind, &dyno.name) {
+    for dyno in now.iter().filter(|dyno| concerns(&dyno.kind, &dyno.name)) {
+        let was = before.iter().any(|triple| is_same(triple, dyno));
+        // One-offs do not count; an old dyno does, even of a process type that is no more.
+        if !was && !dyno.belongs_to(wanted.formation) {
             continue;
         }
-        let was = before.iter().any(|triple| {
-            triple.id == dyno.id
-                && triple.created_at == dyno.created_at
-                && triple.updated_at == dyno.updated_at
-        });
         let runs_it = wanted.release.is_none_or(|version| dyno.release >= version);
         if was || !runs_it {
             old += 1;
@@ -105,13 +131,22 @@ pub(crate) fn await_replaced(
     release: Option<u64>,
 ) -> Result<Result<u64, Next>, Failure> {
     let wait = |awaited: String| Ok(Err(Next::Wait { awaited, again: LOOK }));
-    let seen = scene.observer.dynos()?;
+    let seen = match patient(scene.observer.dynos())? {
+        Ok(seen) => seen,
+        Err(wait) => return Ok(Err(wait)),
+    };
     if seen.at < changed {
         return wait("Heroku to list the new dynos".to_owned());
     }
-    let formation = scene.observer.formation(changed)?.value;
+    let formation = match patient(scene.observer.formation(changed))? {
+        Ok(formation) => formation.value,
+        Err(wait) => return Ok(Err(wait)),
+    };
     let wanted = Wanted { formation: &formation, kind, name, release };
     match replacing(&before.dynos, &seen.value, wanted) {
+        Replacing::Done(_) if release.is_some() && before.preboot && scene.now.since(changed) < PREBOOT => {
+            wait("the old dynos to go: with preboot they serve on, unlisted, for about 3 minutes".to_owned())
+        }
         Replacing::Done(number) => Ok(Ok(number)),
         Replacing::NotYet(awaited) => wait(awaited),
         Replacing::Crashed(names) => Err(crash(scene, &names)),
@@ -144,7 +179,12 @@ pub(crate) fn crash(scene: &Scene<'_>, names: &[String]) -> Failure {
 
 /// The release that runs, and the commit it was built from.
 pub(crate) fn live(scene: &Scene<'_>) -> Result<(Option<Release>, Option<String>), Failure> {
-    let releases = scene.observer.heroku().releases(10)?;
+    let heroku = scene.observer.heroku();
+    let mut releases = heroku.releases(10)?;
+    if releases.len() == 10 && !releases.iter().any(|release| release.current) {
+        // Many failed ones in a row.
+        releases = heroku.releases(200)?;
+    }
     let Some(current) = releases.iter().find(|release| release.current) else { return Ok((None, None)) };
     let commit = match &current.slug {
         Some(slug) => scene.observer.commit_of(slug)?,
@@ -166,30 +206,45 @@ pub(crate) fn before_release(scene: &Scene<'_>, live_commit: Option<String>) -> 
         dynos: triples(&dynos, &formation),
         release: newest_version(scene)?,
         live_commit,
+        preboot: scene.observer.heroku().preboot().unwrap_or_default(),
         ..Before::default()
     })
 }
 
-/// A release newer than `before` that is current and succeeded: its version, or what to do meanwhile. `None` when no
-/// newer release is there.
+/// What became of a release that is awaited.
+pub(crate) enum Released {
+    /// It is current and succeeded.
+    Live(Release),
+    /// Not yet.
+    Wait(Next),
+    /// No newer release is there.
+    Missing,
+}
+
+/// A release newer than `before`: `commit` must be what it was built from, where it is known that one is to be.
 pub(crate) fn await_release(
     scene: &Scene<'_>,
     before: &Before,
     changed: Moment,
     commit: Option<&str>,
-) -> Result<Option<Result<Release, Next>>, Failure> {
+) -> Result<Released, Failure> {
     let known = before.release.unwrap_or(0);
-    let Some(newest) =
-        scene.observer.releases(changed)?.value.into_iter().find(|release| release.version > known)
-    else {
-        return Ok(None);
+    let wait = |awaited: String| Ok(Released::Wait(Next::Wait { awaited, again: LOOK_RELEASES }));
+    let seen = match patient(scene.observer.releases(changed, known))? {
+        Ok(seen) => seen,
+        Err(next) => return Ok(Released::Wait(next)),
+    };
+    if seen.at < changed {
+        return wait("Heroku to list the new release".to_owned());
+    }
+    let Some(newest) = seen.value.into_iter().find(|release| release.version > known) else {
+        return Ok(Released::Missing);
     };
     let what = format!("proving release v{} of {}", newest.version, scene.app);
     match &newest.status {
-        ReleaseStatus::Pending => Ok(Some(Err(Next::Wait {
-            awaited: format!("release v{} to succeed (its release phase runs)", newest.version),
-            again: LOOK_RELEASES,
-        }))),
+        ReleaseStatus::Pending => {
+            wait(format!("release v{} to succeed (its release phase runs)", newest.version))
+        }
         ReleaseStatus::Failed | ReleaseStatus::Expired => {
             let fault = Fault::new(
                 FaultKind::Refused,
@@ -202,27 +257,47 @@ pub(crate) fn await_release(
             );
             Err(Failure { evidence: release_log(scene), fault })
         }
-        ReleaseStatus::Other(word) => Ok(Some(Err(Next::Wait {
-            awaited: format!("release v{} to leave the state `{word}`", newest.version),
-            again: LOOK_RELEASES,
-        }))),
-        ReleaseStatus::Succeeded if !newest.current => Ok(Some(Err(Next::Wait {
-            awaited: format!("release v{} to become current", newest.version),
-            again: LOOK_RELEASES,
-        }))),
+        ReleaseStatus::Other(word) => {
+            wait(format!("release v{} to leave the state `{word}`", newest.version))
+        }
+        ReleaseStatus::Succeeded if !newest.current => {
+            wait(format!("release v{} to become current", newest.version))
+        }
         ReleaseStatus::Succeeded => {
-            if let (Some(commit), Some(slug)) = (commit, &newest.slug) {
-                let built = scene.observer.commit_of(slug)?;
-                if let Some(built) = built.filter(|built| built != commit) {
-                    let why = format!("it runs commit {}, not {}", short(&built), short(commit));
-                    return Err(Fault::new(FaultKind::Refused, what, why)
-                        .hint("somebody else deployed at the same time: look at `heroku releases`")
-                        .into());
-                }
-            }
-            Ok(Some(Ok(newest)))
+            let Some(commit) = commit else { return Ok(Released::Live(newest)) };
+            let slug = newest.slug.as_deref().map(|slug| patient(scene.observer.commit_of(slug)));
+            let built = match slug.transpose()? {
+                Some(Err(next)) => return Ok(Released::Wait(next)),
+                Some(Ok(built)) => built.or_else(|| described(&newest, commit)),
+                None => described(&newest, commit),
+            };
+            let why = match built {
+                Some(built) if built == commit => return Ok(Released::Live(newest)),
+                Some(built) => format!("it runs commit {}, not {}", short(&built), short(commit)),
+                None => format!("Heroku does not say which commit it runs; {} was pushed", short(commit)),
+            };
+            Err(Fault::new(FaultKind::Refused, what, why)
+                .hint("somebody else deployed at the same time? Look at `heroku releases`")
+                .into())
         }
     }
+}
+
+/// The commit, when a slug does not name its own but the release's description does: `Deploy 60883d9e`.
+fn described(release: &Release, commit: &str) -> Option<String> {
+    let told = release.description.strip_prefix("Deploy ")?.trim();
+    (told.len() >= 7 && commit.starts_with(told)).then(|| commit.to_owned())
+}
+
+/// What to do while no new release is there: a little patience, then a failure that says so.
+pub(crate) fn missing_release(scene: &Scene<'_>, what: String, changed: Moment) -> Result<Next, Failure> {
+    if scene.now.since(changed) <= RELEASE_PATIENCE {
+        let awaited = "the new release to appear".to_owned();
+        return Ok(Next::Wait { awaited, again: Duration::from_secs(2) });
+    }
+    Err(Fault::new(FaultKind::Broken, what, "it was accepted, but no new release has appeared")
+        .hint("look at `heroku releases` and at the app's activity page")
+        .into())
 }
 
 fn release_log(scene: &Scene<'_>) -> Vec<String> {
@@ -322,6 +397,50 @@ mod tests {
         let wanted = Wanted { formation: &formation, kind: None, name: None, release: None };
         let still = replacing(&old, &[dyno("web.1", "a", "crashed", 7)], wanted);
         assert!(matches!(still, Replacing::NotYet(_)), "{still:?}");
+    }
+
+    #[test]
+    fn a_kept_id_counts_by_its_times_and_idle_is_up() {
+        // The facts promise no new id on a restart: another time is another life.
+        let mut again = [dyno("web.1", "a", "up", 7), dyno("web.2", "b", "idle", 7)];
+        again[0].updated_at = "later".to_owned();
+        again[1].created_at = "later".to_owned();
+        assert_eq!(look(&again, None), Replacing::Done(2));
+        again[1].state = "provisioning".to_owned();
+        assert!(matches!(look(&again, None), Replacing::NotYet(_)), "a state unknown to us is not up");
+    }
+
+    #[test]
+    fn the_dyno_of_a_release_phase_belongs_to_nobody_though_its_type_has_a_row() {
+        let row = |kind: &str, quantity| Formation {
+            kind: kind.to_owned(),
+            quantity,
+            size: "Basic".to_owned(),
+            command: String::new(),
+        };
+        let formation = [row("release", 1), row("web", 1), row("worker", 0)];
+        let now = [
+            dyno("release.1234", "r", "crashed", 8),
+            dyno("scheduler.7", "s", "crashed", 7),
+            dyno("web.1", "c", "up", 8),
+        ];
+        let old = triples(&[dyno("web.1", "a", "up", 7), dyno("release.1", "z", "up", 7)], &formation);
+        assert_eq!(old.len(), 1);
+        let wanted = Wanted { formation: &formation, kind: None, name: None, release: Some(8) };
+        assert_eq!(replacing(&old, &now, wanted), Replacing::Done(1));
+        let none = Wanted { kind: Some("worker"), ..wanted };
+        assert_eq!(none.number(), 0);
+    }
+
+    #[test]
+    fn an_old_dyno_of_a_type_that_is_no_more_is_still_there() {
+        let two = [web(1), vec![Formation { kind: "worker".into(), ..web(1)[0].clone() }]].concat();
+        let old = triples(&[dyno("web.1", "a", "up", 7), dyno("worker.1", "w", "up", 7)], &two);
+        let one = web(1);
+        let wanted = Wanted { formation: &one, kind: None, name: None, release: Some(8) };
+        let now = [dyno("web.1", "c", "up", 8), dyno("worker.1", "w", "up", 7)];
+        assert!(matches!(replacing(&old, &now, wanted), Replacing::NotYet(_)));
+        assert_eq!(replacing(&old, &now[..1], wanted), Replacing::Done(1));
     }
 
     #[test]

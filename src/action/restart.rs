@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::param::{Bindings, Param};
-use super::proof::{await_replaced, overlap, triples};
+use super::proof::{Wanted, await_replaced, overlap, triples};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{Before, Change, DynoScope};
+use crate::platform::{Before, Change, Dyno, DynoScope, Fault, FaultKind, Formation};
 use crate::source::Diagnostic;
 
 /// Restart dynos.
@@ -60,6 +60,47 @@ impl Restart {
         }
     }
 
+    fn means(&self, name: &str) -> bool {
+        match self.scope() {
+            DynoScope::All => true,
+            DynoScope::Kind(kind) => name.split('.').next() == Some(kind.as_str()),
+            DynoScope::One(one) => name == one,
+        }
+    }
+
+    /// How many dynos it is about.
+    fn concerned(&self, formation: &[Formation]) -> u64 {
+        let scope = self.scope();
+        let (kind, name) = kind_and_name(&scope);
+        Wanted { formation, kind, name, release: None }.number()
+    }
+
+    fn nothing(&self) -> String {
+        format!("nothing to restart: the formation wants none of {}", self.words())
+    }
+
+    /// What is to be restarted must be there: a process type of the app, a dyno of its formation.
+    fn known(&self, scene: &Scene<'_>, dynos: &[Dyno], formation: &[Formation]) -> Result<(), Failure> {
+        let (there, listed): (bool, Vec<String>) = match self.scope() {
+            DynoScope::All => return Ok(()),
+            DynoScope::Kind(kind) => {
+                let kinds = formation.iter().map(|row| row.kind.clone()).collect::<Vec<_>>();
+                (kinds.contains(&kind), kinds)
+            }
+            DynoScope::One(name) => {
+                let dynos = dynos.iter().filter(|dyno| dyno.belongs_to(formation));
+                let names = dynos.map(|dyno| dyno.name.clone()).collect::<Vec<_>>();
+                (names.contains(&name), names)
+            }
+        };
+        if there {
+            return Ok(());
+        }
+        let why = format!("the app has none; it has: {}", listed.join(", "));
+        let what = format!("restarting {} of {}", self.words(), scene.app);
+        Err(Fault::new(FaultKind::Missing, what, why).hint("`heroku ps` lists them").into())
+    }
+
     fn force(&self) -> bool {
         self.force.as_ref().is_some_and(|force| force.or(false))
     }
@@ -70,6 +111,14 @@ impl Restart {
             DynoScope::Kind(kind) => format!("the {kind} dynos"),
             DynoScope::One(name) => name,
         }
+    }
+}
+
+fn kind_and_name(scope: &DynoScope) -> (Option<&str>, Option<&str>) {
+    match scope {
+        DynoScope::All => (None, None),
+        DynoScope::Kind(kind) => (Some(kind), None),
+        DynoScope::One(name) => (None, Some(name)),
     }
 }
 
@@ -105,12 +154,17 @@ impl Action for Restart {
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
         let formation = scene.observer.heroku().formation()?;
         let dynos = scene.observer.heroku().dynos()?;
+        self.known(scene, &dynos, &formation)?;
         let change = Change::Restart { scope: self.scope() };
+        if self.concerned(&formation) == 0 {
+            return Ok(Preview { summary: self.nothing(), nothing_to_do: true, ..Preview::default() });
+        }
         let mut preview = Preview {
             summary: format!("restart {} of {}", self.words(), scene.app),
             requests: vec![change.request(scene.app)],
             details: triples(&dynos, &formation)
                 .iter()
+                .filter(|dyno| self.means(&dyno.name))
                 .map(|dyno| format!("{} since {}", dyno.name, dyno.created_at))
                 .collect(),
             forecast: overlap(scene),
@@ -139,15 +193,20 @@ impl Action for Restart {
             }
             let dynos = scene.observer.heroku().dynos()?;
             let formation = scene.observer.heroku().formation()?;
+            self.known(scene, &dynos, &formation)?;
+            if self.concerned(&formation) == 0 {
+                return Ok(Next::Done(Done {
+                    status: Status::NothingToDo,
+                    summary: self.nothing(),
+                    outputs: outputs(0, false),
+                    ..Done::default()
+                }));
+            }
             let before = Before { dynos: triples(&dynos, &formation), ..Before::default() };
             return Ok(Next::Change { change: Change::Restart { scope: self.scope() }, before });
         };
         let scope = self.scope();
-        let (kind, name) = match &scope {
-            DynoScope::All => (None, None),
-            DynoScope::Kind(kind) => (Some(kind.as_str()), None),
-            DynoScope::One(name) => (None, Some(name.as_str())),
-        };
+        let (kind, name) = kind_and_name(&scope);
         match await_replaced(scene, &made.before, made.at, kind, name, None)? {
             Err(wait) => Ok(wait),
             Ok(number) => Ok(Next::Done(Done {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::deploy::stat_line;
 use super::param::{Bindings, Param};
-use super::proof::{await_release, await_replaced, before_release, live, overlap};
+use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release, overlap};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
-use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
+use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{Before, Change, Fault, FaultKind, Release, ReleaseStatus, short};
+use crate::platform::{Before, Change, CommitFact, Effect, Fault, FaultKind, Release, ReleaseStatus, short};
 use crate::source::Diagnostic;
 
 /// How to go back.
@@ -28,6 +29,7 @@ const METHODS: &[&str] = &["revert", "release"];
 pub struct Rollback {
     method: Param<String>,
     branch: Param<String>,
+    again: Option<Param<bool>>,
     /// Only what this run has released is taken back: the remedy of `on_failure: rollback`.
     only_own: bool,
 }
@@ -44,6 +46,11 @@ impl Verb for Rollback {
                 "`revert`: git revert of the live commit, which must be HEAD, and a push. `release`: Heroku's release rollback, config vars of then included. Default: `revert`.",
             ),
             optional("branch", Kind::Text, "Branch on Heroku's git: `master` or `main`. Default: `master`."),
+            optional(
+                "again",
+                Kind::Truth,
+                "Also revert what is itself a revert, which brings the change back. Default: false, it is asked about.",
+            ),
         ],
         short: Some("method"),
         empty: true,
@@ -57,7 +64,7 @@ impl Verb for Rollback {
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
         let method = reading.param("method").unwrap_or_else(|| Param::fixed("revert".to_owned()));
         let branch = reading.param("branch").unwrap_or_else(|| Param::fixed("master".to_owned()));
-        Some(Self { method, branch, only_own: false })
+        Some(Self { method, branch, again: reading.param("again"), only_own: false })
     }
 }
 
@@ -78,6 +85,15 @@ impl Action for Rollback {
         let mut faults = Vec::new();
         self.method.bind(bindings, &mut faults);
         self.branch.bind(bindings, &mut faults);
+        super::param::bind_some(&mut self.again, bindings, &mut faults);
+        let branch = self.branch.or("master".to_owned());
+        if branch != "master" && branch != "main" {
+            let fault = Diagnostic::error(
+                self.branch.text.span,
+                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
+            );
+            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
+        }
         let method = self.method.or("revert".to_owned());
         if !METHODS.contains(&method.as_str()) {
             let fault =
@@ -121,6 +137,7 @@ impl Rollback {
         Self {
             method: Param::fixed("release".to_owned()),
             branch: Param::fixed("master".to_owned()),
+            again: None,
             only_own: true,
         }
     }
@@ -155,6 +172,7 @@ impl Rollback {
                     .into());
             }
         }
+        git.committer()?;
         if git.parents(&tree.head)?.is_empty() {
             return Err(Fault::new(
                 FaultKind::Refused,
@@ -164,6 +182,20 @@ impl Rollback {
             .into());
         }
         Ok(tree.head)
+    }
+
+    /// What must be agreed to when what is live is a revert already: a second rollback would bring the trouble back.
+    fn reverts_a_revert(&self, commit: &CommitFact) -> Option<Consent> {
+        let again = self.again.as_ref().is_some_and(|again| again.or(false));
+        let is_revert = commit.subject.starts_with("Revert \"") || commit.subject.starts_with("Reapply \"");
+        (is_revert && !again).then(|| Consent {
+            question: format!(
+                "what is live ({} {}) is a rollback already: reverting it brings back what it took away",
+                short(&commit.sha),
+                commit.subject
+            ),
+            otherwise: "again: true".to_owned(),
+        })
     }
 
     fn preview_revert(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
@@ -179,15 +211,15 @@ impl Rollback {
             ],
             ..Preview::default()
         };
+        preview.consents.extend(self.reverts_a_revert(&commit));
         preview.details.push(format!("the live tree will be that of {}:", short(&parent)));
-        preview.details.extend(git.changes_between(&head, &parent)?.iter().take(20).map(|change| {
-            match change.lines {
-                Some((added, removed)) => {
-                    format!("  {} {} (+{added} −{removed})", change.change, change.path)
-                }
-                None => format!("  {} {} (binary)", change.change, change.path),
-            }
-        }));
+        let changes = git.changes_between(&head, &parent)?;
+        preview.details.extend(changes.iter().take(20).map(|change| format!("  {}", stat_line(change))));
+        if changes.len() > 20 {
+            preview.details.push(format!("  and {} more", changes.len() - 20));
+        }
+        preview.details.push(format!("committed as {}", git.committer()?.name));
+        git.push_check(&head, &self.branch.or("master".to_owned()))?;
         preview.unknown.push("the build's outcome and the release's version: known when reached".to_owned());
         Ok(preview)
     }
@@ -195,12 +227,25 @@ impl Rollback {
     fn next_revert(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         let Some(last) = progress.made.last() else {
             let head = Self::revertible(scene)?;
+            if let Some(consent) = self.reverts_a_revert(&scene.observer.git().commit(&head)?)
+                && !scene.run.consents.contains(&consent.question)
+            {
+                let what = format!("rolling {} back by git revert", scene.app);
+                return Err(Fault::new(FaultKind::Refused, what, consent.question)
+                    .hint("`--set method=release` goes back further by Heroku's own releases")
+                    .hint(format!("write `{}` in the step to allow it", consent.otherwise))
+                    .into());
+            }
             let before =
                 Before { head: Some(head.clone()), live_commit: Some(head.clone()), ..Before::default() };
             return Ok(Next::Change { change: Change::Revert { commit: head }, before });
         };
         if matches!(last.change, Change::Revert { .. }) {
-            let commit = scene.observer.git().tree()?.head;
+            // What this step committed is shipped, and nothing that somebody put on top of it since.
+            let commit = match &last.effect {
+                Effect::Committed { commit } => commit.clone(),
+                _ => scene.observer.git().tree()?.head,
+            };
             let before = before_release(scene, last.before.live_commit.clone())?;
             return Ok(Next::Change {
                 change: Change::Push { commit, branch: self.branch.or("master".to_owned()) },
@@ -240,6 +285,39 @@ impl Rollback {
             .hint("`heroku releases` lists them; `--set method=revert` goes back by git")
             .into()),
         }
+    }
+
+    /// The release to go back to after a failed deploy of this run: one of what was live when the run began.
+    fn as_at_start(scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
+        let what = || format!("taking this run's release of {} back", scene.app);
+        let (Some(current), now) = live(scene)? else {
+            return Err(Fault::new(FaultKind::Missing, what(), "no release is current").into());
+        };
+        let Some(wanted) = scene.run.live_at_start.as_deref() else { return Self::earlier(scene) };
+        // This run deploys HEAD: anything else is somebody else's work.
+        let head = scene.observer.git().tree().ok().map(|tree| tree.head);
+        if let (Some(now), Some(head)) = (&now, &head)
+            && now != head
+        {
+            let why = format!("what is live ({}) was not deployed by this run", short(now));
+            return Err(Fault::new(FaultKind::Refused, what(), why)
+                .hint("somebody else has deployed meanwhile: look at `heroku releases`")
+                .into());
+        }
+        for release in scene.observer.heroku().releases(20)? {
+            let fits = release.version < current.version
+                && release.status == ReleaseStatus::Succeeded
+                && release.eligible_for_rollback;
+            if let Some(slug) = release.slug.as_deref().filter(|_| fits)
+                && scene.observer.commit_of(slug)?.as_deref() == Some(wanted)
+            {
+                return Ok((release, current));
+            }
+        }
+        let why = format!("no eligible release of what was live before ({}) was found", short(wanted));
+        Err(Fault::new(FaultKind::Missing, what(), why)
+            .hint("`heroku releases` lists them; `runbook run rollback` goes back by git")
+            .into())
     }
 
     /// Keys that would change with the rollback; the database's own stops it.
@@ -300,7 +378,7 @@ impl Rollback {
                     ..Done::default()
                 }));
             }
-            let (target, _) = Self::earlier(scene)?;
+            let (target, _) = if self.only_own { Self::as_at_start(scene)? } else { Self::earlier(scene)? };
             Self::config(scene, &target)?;
             let (_, live_commit) = live(scene)?;
             let before = before_release(scene, live_commit)?;
@@ -317,34 +395,31 @@ impl Rollback {
     }
 
     fn prove(scene: &Scene<'_>, last: &Made, commit: Option<&str>, note: String) -> Result<Next, Failure> {
-        match await_release(scene, &last.before, last.at, commit)? {
-            Some(Err(wait)) => Ok(wait),
-            None => Ok(Next::Wait {
-                awaited: "the new release to appear".to_owned(),
-                again: Duration::from_secs(2),
-            }),
-            Some(Ok(release)) => {
-                match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
-                    Err(wait) => Ok(wait),
-                    Ok(dynos) => {
-                        let (_, live_commit) = live(scene)?;
-                        let commit = live_commit.unwrap_or_default();
-                        Ok(Next::Done(Done {
-                            status: Status::Acted,
-                            summary: format!(
-                                "v{} is live: commit {}, {dynos} dynos replaced",
-                                release.version,
-                                short(&commit)
-                            ),
-                            outputs: BTreeMap::from([
-                                ("release".to_owned(), Value::Count(release.version as f64)),
-                                ("commit".to_owned(), Value::Text(commit)),
-                            ]),
-                            notes: vec![note],
-                            replaced_all: true,
-                        }))
-                    }
-                }
+        let release = match await_release(scene, &last.before, last.at, commit)? {
+            Released::Live(release) => release,
+            Released::Wait(wait) => return Ok(wait),
+            Released::Missing => {
+                return missing_release(scene, format!("proving the rollback of {}", scene.app), last.at);
+            }
+        };
+        match await_replaced(scene, &last.before, last.at, None, None, Some(release.version))? {
+            Err(wait) => Ok(wait),
+            Ok(dynos) => {
+                let commit = match &release.slug {
+                    Some(slug) => scene.observer.commit_of(slug).ok().flatten().unwrap_or_default(),
+                    None => String::new(),
+                };
+                let told = if commit.is_empty() { "unknown" } else { short(&commit) };
+                Ok(Next::Done(Done {
+                    status: Status::Acted,
+                    summary: format!("v{} is live: commit {told}, {dynos} dynos replaced", release.version),
+                    outputs: BTreeMap::from([
+                        ("release".to_owned(), Value::Count(release.version as f64)),
+                        ("commit".to_owned(), Value::Text(commit)),
+                    ]),
+                    notes: vec![note],
+                    replaced_all: true,
+                }))
             }
         }
     }

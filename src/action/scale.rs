@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::param::{Bindings, Param};
-use super::proof::{crash, triples};
+use super::proof::{crash, patient, triples};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
@@ -71,6 +71,21 @@ impl Scale {
     }
 }
 
+impl Scale {
+    /// Eco and basic run one dyno of a process type: Heroku would refuse more, and it is better known before.
+    fn within_size(&self, scene: &Scene<'_>, row: &Formation) -> Result<(), Failure> {
+        let small = ["eco", "basic"].contains(&row.size.to_ascii_lowercase().as_str());
+        if !small || self.to() <= 1 {
+            return Ok(());
+        }
+        let what = format!("scaling {} of {} to {}", row.kind, scene.app, self.to());
+        let why = format!("Heroku runs at most one {} dyno of a process type", row.size);
+        Err(Fault::new(FaultKind::Refused, what, why)
+            .hint("more need dynos of a standard or larger size")
+            .into())
+    }
+}
+
 fn outputs(from: u64, to: u64) -> BTreeMap<String, Value> {
     BTreeMap::from([
         ("from".to_owned(), Value::Count(from as f64)),
@@ -104,6 +119,7 @@ impl Action for Scale {
             preview.summary = format!("nothing: {} is at {} already", row.kind, row.quantity);
             return Ok(preview);
         }
+        self.within_size(scene, &row)?;
         preview.summary =
             format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
         preview.requests.push(Change::Scale { kind: row.kind, quantity: to }.request(scene.app));
@@ -113,7 +129,10 @@ impl Action for Scale {
     fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         let formation = match progress.made.last() {
             None => scene.observer.heroku().formation()?,
-            Some(made) => scene.observer.formation(made.at)?.value,
+            Some(made) => match patient(scene.observer.formation(made.at))? {
+                Ok(seen) => seen.value,
+                Err(wait) => return Ok(wait),
+            },
         };
         let row = self.row(scene, formation.clone())?;
         let to = self.to();
@@ -126,6 +145,7 @@ impl Action for Scale {
                     ..Done::default()
                 }));
             }
+            self.within_size(scene, &row)?;
             let dynos = scene.observer.heroku().dynos()?;
             let before = Before {
                 quantity: Some(row.quantity),
@@ -134,19 +154,27 @@ impl Action for Scale {
             };
             return Ok(Next::Change { change: Change::Scale { kind: row.kind, quantity: to }, before });
         };
-        let seen = scene.observer.dynos()?;
+        let seen = match patient(scene.observer.dynos())? {
+            Ok(seen) => seen,
+            Err(wait) => return Ok(wait),
+        };
         let of_kind: Vec<_> = seen.value.iter().filter(|dyno| dyno.kind == row.kind).collect();
+        // Those that were there before may be in any state: this step is about the number.
+        let new: Vec<_> = of_kind
+            .iter()
+            .filter(|dyno| !made.before.dynos.iter().any(|was| was.id == dyno.id && was.name == dyno.name))
+            .collect();
         let crashed: Vec<_> =
-            of_kind.iter().filter(|dyno| dyno.state == "crashed").map(|dyno| dyno.name.clone()).collect();
+            new.iter().filter(|dyno| dyno.state == "crashed").map(|dyno| dyno.name.clone()).collect();
         let from = made.before.quantity.unwrap_or(0);
-        if !crashed.is_empty() && to > from {
+        if seen.at >= made.at && !crashed.is_empty() && to > from {
             return Err(crash(scene, &crashed));
         }
         let there = of_kind.len() as u64;
         let settled = seen.at >= made.at
             && row.quantity == to
             && there == to
-            && of_kind.iter().all(|dyno| dyno.state == "up" || dyno.state == "idle" || to < from);
+            && new.iter().all(|dyno| dyno.state == "up" || dyno.state == "idle" || to < from);
         if !settled {
             return Ok(Next::Wait {
                 awaited: format!("{to} {} dynos to be there and up ({there} listed)", row.kind),

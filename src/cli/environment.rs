@@ -24,7 +24,7 @@ pub(super) fn git_url() -> String {
 
 /// The token: `HEROKU_API_KEY`, else the `.netrc` entry of the API's host.
 pub(super) fn token() -> Result<Secret, Fault> {
-    if let Some(key) = text("HEROKU_API_KEY") {
+    if let Some(key) = text("HEROKU_API_KEY").map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()) {
         return Ok(Secret::from(key));
     }
     let api = api_url();

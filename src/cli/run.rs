@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
         }
         self.latest = latest;
         let heroku = observer.heroku();
-        self.preboot = heroku.app().is_ok_and(|app| app.preboot);
+        self.preboot = heroku.preboot().unwrap_or_default();
         if let Ok(releases) = heroku.releases(10)
             && let Some(slug) =
                 releases.into_iter().find(|release| release.current).and_then(|release| release.slug)
@@ -262,7 +262,10 @@ impl<'a> Session<'a> {
         {
             notes.push(format!("the database is shared with {}: a kill hits them too", apps.join(", ")));
         }
-        notes.push(format!("account {}", self.opened.account));
+        match self.opened.account.as_str() {
+            "" => notes.push("account: the token may not tell whose it is".to_owned()),
+            account => notes.push(format!("account {account}")),
+        }
         notes
     }
 
@@ -413,7 +416,7 @@ impl<'a> Session<'a> {
                 let answer = if self.args.yes || !self.terminal {
                     None
                 } else {
-                    prompt.confirm(&format!("{}. Ship them too?", consent.question), false).0
+                    prompt.confirm(&format!("{}. Do it all the same?", consent.question), false).0
                 };
                 match answer {
                     Some(true) => self.facts.consents.push(consent.question.clone()),

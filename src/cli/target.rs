@@ -51,14 +51,13 @@ pub(super) fn open_target(
     let git_url = environment::git_url();
     let remotes = git::remotes(&args.folder);
     let from_environment = environment::text("HEROKU_APP");
-    let app = choose_app(
-        args.app.as_deref(),
-        from_environment.as_deref(),
-        args.remote.as_deref(),
-        &remotes,
-        &git_url,
-    )
-    .map_err(|error| Stop::new(9, format!("error: {error}")))?;
+    let remote = args.remote.clone().or_else(|| match (&args.app, &from_environment) {
+        (None, None) => git::default_remote(&args.folder),
+        _ => None,
+    });
+    let app =
+        choose_app(args.app.as_deref(), from_environment.as_deref(), remote.as_deref(), &remotes, &git_url)
+            .map_err(|error| Stop::new(9, format!("error: {error}")))?;
     let token = environment::token().map_err(|fault| Stop::unusable(&fault))?;
     let database = if args.no_database {
         None

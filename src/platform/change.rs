@@ -129,6 +129,9 @@ pub struct Before {
     /// The live commit, for a push, rollback or promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_commit: Option<String>,
+    /// Preboot was on, for a push, rollback or promotion: old dynos serve on, unseen, for about three minutes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preboot: bool,
     /// `HEAD`, for a commit or revert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
@@ -201,11 +204,11 @@ impl Change {
                 rule.idle.as_secs()
             ),
             Self::Commit { paths, message } => {
-                format!("git commit -m {message:?} -- {}", paths.join(" "))
+                format!("git commit -m {} -- {}", quoted(message), words(paths))
             }
             Self::Revert { commit } => format!("git revert --no-edit {}", short(commit)),
             Self::Push { commit, branch } => format!("git push heroku {}:{branch}", short(commit)),
-            Self::Command { argv } => argv.join(" "),
+            Self::Command { argv } => words(argv),
         }
     }
 
@@ -219,10 +222,10 @@ impl Change {
             Self::Rollback { version, .. } => format!("made a release from v{version}"),
             Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),
             Self::Kill { victims, .. } => format!("killed idle sessions ({} planned)", victims.len()),
-            Self::Commit { paths, .. } => format!("committed {}", paths.join(", ")),
+            Self::Commit { paths, .. } => format!("committed {}", words(paths)),
             Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
             Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
-            Self::Command { argv } => format!("ran {}", argv.join(" ")),
+            Self::Command { argv } => format!("ran {}", words(argv)),
         }
     }
 
@@ -257,4 +260,41 @@ impl Change {
 /// The first eight digits of a commit, as people say it.
 pub fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
+}
+
+/// A word for a shell, as a person would paste it.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./,:@%+=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let shown = crate::source::escape_controls(text);
+    if shown == text {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    } else {
+        format!("$'{}'", shown.replace('\'', r"\'"))
+    }
+}
+
+/// Words for a shell, in a row.
+fn words(texts: &[String]) -> String {
+    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn names_are_shown_as_a_shell_takes_them() {
+        for (name, shown) in [
+            ("LocalSettings.php", "LocalSettings.php"),
+            ("it's here.php", r"'it'\''s here.php'"),
+            ("a\nb", r"$'a\x0ab'"),
+            ("größe.php", "größe.php"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(name), shown);
+        }
+    }
 }

@@ -50,12 +50,13 @@ impl Observer {
         self.watch.formation(&*self.heroku, self.clock.now(), since)
     }
 
-    /// The newest releases, newest first, read after `since` if the read budget allows: for waiting.
+    /// The newest releases, newest first, read after `since` if the read budget allows: for waiting on one newer than
+    /// version `known`.
     ///
     /// # Errors
     /// When Heroku could not be asked.
-    pub fn releases(&self, since: Moment) -> Result<Seen<Vec<Release>>, Fault> {
-        self.watch.releases(&*self.heroku, self.clock.now(), since)
+    pub fn releases(&self, since: Moment, known: u64) -> Result<Seen<Vec<Release>>, Fault> {
+        self.watch.releases(&*self.heroku, self.clock.now(), since, known)
     }
 
     /// The commit that a slug was built from; asked once, since a slug never changes.

@@ -17,13 +17,20 @@ pub struct App {
     pub stack: String,
     /// Maintenance mode.
     pub maintenance: bool,
-    /// Preboot is on (read from the app's features; `false` when it could not be read).
-    pub preboot: bool,
-    /// Who deploys it.
-    pub origin: BuildOrigin,
 }
 
-/// Where the app's code comes from, as far as the newest release tells.
+/// A build, as far as it is of use here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// It is still under way.
+    pub pending: bool,
+    /// RFC 3339.
+    pub created_at: String,
+    /// Its source came from GitHub.
+    pub from_github: bool,
+}
+
+/// Where the app's code comes from, as far as its newest releases and builds tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuildOrigin {
@@ -54,6 +61,23 @@ pub struct Dyno {
     pub created_at: String,
     /// RFC 3339; last change of state.
     pub updated_at: String,
+}
+
+/// Process types of one-off dynos: they belong to nobody's formation, whatever a Procfile lists.
+const ONE_OFFS: [&str; 3] = ["run", "release", "scheduler"];
+
+impl Dyno {
+    /// Whether it is one that the formation wants: no one-off, and of a process type that is to run.
+    pub fn belongs_to(&self, formation: &[Formation]) -> bool {
+        formation.iter().any(|row| row.kind == self.kind && row.runs())
+    }
+}
+
+impl Formation {
+    /// Whether dynos of this type are to run. A Procfile's `release` has a row, and runs as a one-off only.
+    pub fn runs(&self) -> bool {
+        self.quantity > 0 && !ONE_OFFS.contains(&self.kind.as_str())
+    }
 }
 
 /// How many dynos of one process type there are to be.
@@ -287,6 +311,15 @@ pub struct TreeState {
     pub branch: String,
     /// Paths staged in the index (a deploy or a revert refuses unless empty).
     pub staged: Vec<String>,
-    /// Paths changed but not staged, and untracked ones.
-    pub unstaged: Vec<String>,
+}
+
+/// Who would commit, and what git would do beside committing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committer {
+    /// `Name <address>`.
+    pub name: String,
+    /// The configuration asks for signatures; ours are not signed, since nobody is there to unlock a key.
+    pub would_sign: bool,
+    /// Hooks that a commit runs.
+    pub hooks: Vec<String>,
 }

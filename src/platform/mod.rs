@@ -22,13 +22,14 @@ pub mod secret;
 mod watch;
 mod writes;
 
-pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim, short};
+pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim, quoted, short};
 pub use clock::{Clock, SystemClock};
 pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
 pub use facts::{
-    App, BuildOrigin, Census, CensusGroup, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation,
-    IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange, TreeState,
+    App, Build, BuildOrigin, Census, CensusGroup, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno,
+    Formation, IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange,
+    TreeState,
 };
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};

@@ -116,6 +116,14 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     };
     let heroku = Heroku::new(options(pages.clone(), credentials.token.clone()))?;
     let pages = match pages {
+        // Every page is a 503 of the router's, whatever the app does: no measurement of it.
+        Some(_) if app.maintenance => {
+            notes.push(
+                "pages: not measured (maintenance mode is on: the router answers 503 to everybody)"
+                    .to_owned(),
+            );
+            None
+        }
         // A site that answers anything at all, errors included, can be measured.
         Some(url) if credentials.pages.is_some() || answers(&heroku) => Some(url),
         Some(url) => {
@@ -127,9 +135,6 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
             None
         }
     };
-    if app.maintenance {
-        notes.push("maintenance mode is on: pages answer 503 until it is switched off".to_owned());
-    }
     let database = match &credentials.database {
         None => {
             notes.push("database: not used (--no-database); dynos, pages and logs alone gate".to_owned());
@@ -140,7 +145,12 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let folder = credentials.folder.clone();
     let git = Arc::new(Tree::new(TreeOptions {
         folder: folder.clone(),
-        remote_url: format!("{}/{}.git", credentials.git_url.trim_end_matches('/'), credentials.app),
+        // Named by its id, the app still has its repository under its name.
+        remote_url: format!(
+            "{}/{}.git",
+            credentials.git_url.trim_end_matches('/'),
+            name_of(&app, &credentials.app)
+        ),
         token: credentials.token.clone(),
         secret_variables: credentials.secret_variables.clone(),
         redactor: credentials.redactor.clone(),
@@ -153,6 +163,10 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let observer = Observer::new(heroku.clone(), reads, git.clone(), Arc::clone(&credentials.clock));
     let sealed = Sealed { writers: Writers { heroku, database: writes, git, commands } };
     Ok(Opened { observer, sealed: Some(sealed), pages, account, database: name, notes, held: database })
+}
+
+fn name_of<'a>(app: &'a super::facts::App, asked: &'a str) -> &'a str {
+    if app.name.is_empty() { asked } else { &app.name }
 }
 
 /// Whether the site answers at all.

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::change::Effect;
+use super::clock::{Clock, SystemClock};
 use super::error::{Certainty, ChangeError, Fault, FaultKind};
 use super::secret::Redactor;
 use super::writes::{CommandWrites, Lines};
@@ -20,9 +21,11 @@ const KEPT: usize = 50;
 /// Longest line that is kept, in bytes.
 const LINE: u64 = 16 << 10;
 /// Most bytes of stdout that are kept whole.
-const STDOUT: usize = 32 << 20;
+const STDOUT: u64 = 32 << 20;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long pipes may stay open after the child's end, before and after its group is killed.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// A child to be started.
 pub(super) struct Child {
@@ -92,60 +95,122 @@ impl Child {
         let handle = expression.start().map_err(|error| failed(error.to_string()))?;
         drop(expression); // it holds the pipes' writing ends, and readers wait for their close
         let group = handle.pids().first().and_then(|pid| i32::try_from(*pid).ok()).and_then(Pid::from_raw);
-        let end = |signal| {
+        let end = move |signal| {
             if let Some(group) = group {
                 // Gone already is as good as ended.
                 let _ = kill_process_group(group, signal);
             }
         };
-        let (sender, kept) = channel();
-        let ended = std::thread::scope(|scope| {
-            let out_sender = sender.clone();
-            let keep = self.keep_stdout;
-            let out = scope.spawn(move || {
-                if keep {
-                    let mut whole = Vec::new();
-                    let _ = out_reader.take(STDOUT as u64).read_to_end(&mut whole);
-                    whole
-                } else {
-                    relay(out_reader, redactor, lines, &out_sender);
-                    Vec::new()
-                }
-            });
-            scope.spawn(move || relay(err_reader, redactor, lines, &sender));
-            let mut timed_out = false;
-            let code = match handle.wait_timeout(self.timeout) {
-                Ok(Some(output)) => Ok(output.status.code()),
+        // The threads own what they use: a grandchild that left the group and holds a pipe open holds up one of them,
+        // never the run.
+        let (sender, said) = channel();
+        let (out, err) = (sender.clone(), sender.clone());
+        let keep = self.keep_stdout;
+        std::thread::spawn(move || {
+            if keep {
+                let mut whole = Vec::new();
+                let _ = out_reader.take(STDOUT).read_to_end(&mut whole);
+                let _ = out.send(Said::Whole(whole));
+            } else {
+                relay(out_reader, &out);
+            }
+            let _ = out.send(Said::Closed);
+        });
+        std::thread::spawn(move || {
+            relay(err_reader, &err);
+            let _ = err.send(Said::Closed);
+        });
+        let timeout = self.timeout;
+        std::thread::spawn(move || {
+            let _ = sender.send(match handle.wait_timeout(timeout) {
+                Ok(Some(output)) => Said::Exited(Ok((output.status.code(), false))),
                 Ok(None) => {
-                    timed_out = true;
                     end(Signal::TERM);
                     let waited = handle.wait_timeout(GRACE);
                     end(Signal::KILL);
-                    match waited {
-                        Ok(Some(output)) => Ok(output.status.code()),
-                        _ => handle.wait().map(|output| output.status.code()),
-                    }
+                    Said::Exited(match waited {
+                        Ok(Some(output)) => Ok((output.status.code(), true)),
+                        _ => handle.wait().map(|output| (output.status.code(), true)),
+                    })
                 }
                 Err(error) => {
                     end(Signal::KILL);
-                    Err(error)
+                    Said::Exited(Err(error))
+                }
+            });
+        });
+        Ended::listen(&said, redactor, lines, end).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// What a child's threads tell.
+enum Said {
+    /// A line of output, as it came.
+    Line(String),
+    /// The whole of stdout.
+    Whole(Vec<u8>),
+    /// One of the two pipes is closed.
+    Closed,
+    /// It ended: exit code, and whether its time was over.
+    Exited(std::io::Result<(Option<i32>, bool)>),
+}
+
+impl Ended {
+    /// Takes in what the threads tell, until the child has ended and its pipes are closed, or are not closed for long.
+    fn listen(
+        said: &Receiver<Said>,
+        redactor: &Redactor,
+        lines: &Lines<'_>,
+        end: impl Fn(Signal),
+    ) -> std::io::Result<Self> {
+        let clock = SystemClock::start();
+        let mut ended = Self { code: None, stdout: Vec::new(), lines: Vec::new(), timed_out: false };
+        let (mut open, mut exited, mut killed) = (2, None, false);
+        loop {
+            let next = match exited {
+                None => said.recv().ok(),
+                Some(_) if open == 0 => None,
+                Some(at) => {
+                    // Grandchildren that hold the pipes open go with their group; those that left it are not waited for.
+                    let left = CLOSING.saturating_sub(clock.now().since(at));
+                    match said.recv_timeout(left) {
+                        Err(RecvTimeoutError::Timeout) if !killed => {
+                            end(Signal::KILL);
+                            killed = true;
+                            exited = Some(clock.now());
+                            continue;
+                        }
+                        other => other.ok(),
+                    }
                 }
             };
-            // Grandchildren that hold the pipes open go with their group.
-            end(Signal::TERM);
-            let stdout = out.join().unwrap_or_default();
-            code.map(|code| (code, stdout, timed_out))
-        });
-        let (code, stdout, timed_out) = ended.map_err(|error| failed(error.to_string()))?;
-        let mut lines: Vec<String> = kept.try_iter().collect();
-        let skip = lines.len().saturating_sub(KEPT);
-        lines.drain(..skip);
-        Ok(Ended { code, stdout, lines, timed_out })
+            match next {
+                Some(Said::Line(line)) => {
+                    let clean = redactor.clean(&line);
+                    lines(&clean);
+                    ended.lines.push(clean);
+                    if ended.lines.len() > 2 * KEPT {
+                        ended.lines.drain(..KEPT);
+                    }
+                }
+                Some(Said::Whole(bytes)) => ended.stdout = bytes,
+                Some(Said::Closed) => open -= 1,
+                Some(Said::Exited(result)) => {
+                    (ended.code, ended.timed_out) = result?;
+                    exited = Some(clock.now());
+                    end(Signal::TERM);
+                }
+                None => break,
+            }
+        }
+        let skip = ended.lines.len().saturating_sub(KEPT);
+        ended.lines.drain(..skip);
+        Ok(ended)
     }
 }
 
 /// Passes lines on; a carriage return ends a line, too (progress), and a line too long is cut.
-fn relay(reader: impl Read, redactor: &Redactor, lines: &Lines<'_>, kept: &std::sync::mpsc::Sender<String>) {
+fn relay(reader: impl Read, said: &Sender<Said>) {
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = Vec::new();
@@ -155,9 +220,9 @@ fn relay(reader: impl Read, redactor: &Redactor, lines: &Lines<'_>, kept: &std::
         }
         let text = String::from_utf8_lossy(&line);
         for part in text.split(['\n', '\r']).map(str::trim_end).filter(|part| !part.is_empty()) {
-            let clean = redactor.clean(part);
-            lines(&clean);
-            let _ = kept.send(clean);
+            if said.send(Said::Line(part.to_owned())).is_err() {
+                return;
+            }
         }
     }
 }
@@ -254,6 +319,16 @@ mod tests {
     }
 
     #[test]
+    fn a_grandchild_that_left_and_holds_the_output_open_is_not_waited_for() {
+        let (folder, commands) = commands();
+        let script = "setsid sh -c 'echo $$ > left; exec sleep 600' & while ! [ -s left ]; do sleep 0.01; done; echo done";
+        let effect = commands.run(&argv(&["sh", "-c", script]), Duration::from_secs(60), &|_| {}).unwrap();
+        assert_eq!(effect, Effect::Ran { output: vec!["done".to_owned()] });
+        let pid = std::fs::read_to_string(folder.path().join("left")).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[test]
     fn a_program_that_does_not_end_is_ended_with_its_children() {
         let (folder, commands) = commands();
         let script = "sleep 600 & echo $! > child; wait";
@@ -261,8 +336,15 @@ mod tests {
             commands.run(&argv(&["sh", "-c", script]), Duration::from_millis(300), &|_| {}).unwrap_err();
         assert!(ended.fault.why.contains("whole group"), "{ended}");
         let pid = std::fs::read_to_string(folder.path().join("child")).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        // Gone, or a zombie that nobody has collected yet.
-        assert!(state.as_ref().map_or(true, |stat| stat.contains(") Z ")), "{state:?}");
+        // Gone, or a zombie that nobody has collected yet; its files are closed a moment before it is either.
+        let clock = SystemClock::start();
+        let ended = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
+        while !ended() {
+            assert!(clock.now().0 < 5000, "the child is ended");
+            clock.sleep(Duration::from_millis(5));
+        }
     }
 }

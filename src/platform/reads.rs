@@ -3,16 +3,22 @@
 use super::change::KillRule;
 use super::error::Fault;
 use super::facts::{
-    App, Census, CommitFact, ConfigChange, DatabaseFacts, Dyno, Formation, IdleSession, LogLine, Release,
-    Slug, TreeChange, TreeState,
+    App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
+    IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
 use crate::health::{DatabaseReading, PageReading, Reading};
 
 /// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
 /// dry run does not ask it).
 pub trait HerokuReads: Send + Sync {
-    /// The app (`GET /apps/A`, its features, the newest release's origin).
+    /// The app (`GET /apps/A`).
     fn app(&self) -> Result<App, Fault>;
+    /// Whether preboot is on: old dynos serve on, unseen, for about three minutes after a release.
+    fn preboot(&self) -> Result<bool, Fault>;
+    /// Who deploys it: a push is overwritten by the next deploy from GitHub or promotion in a pipeline.
+    fn origin(&self) -> Result<BuildOrigin, Fault>;
+    /// The newest builds, newest first.
+    fn builds(&self, newest: usize) -> Result<Vec<Build>, Fault>;
     /// Every dyno, one-offs included.
     fn dynos(&self) -> Result<Vec<Dyno>, Fault>;
     /// The formation.
@@ -73,8 +79,11 @@ pub trait GitReads: Send + Sync {
     fn commit(&self, revision: &str) -> Result<CommitFact, Fault>;
     /// Parents of a commit.
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault>;
-    /// The commit that `branch` has on Heroku's git (`ls-remote`); `None` when it has none.
-    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault>;
+    /// Who would commit; refuses where git does not know, since a commit would fail.
+    fn committer(&self) -> Result<Committer, Fault>;
+    /// Whether Heroku's git would take a push of `commit` to `branch` (token, app, fast-forward), and whether `branch`
+    /// is there already; nothing is sent but the question for its refs, and no hook runs.
+    fn push_check(&self, commit: &str, branch: &str) -> Result<bool, Fault>;
     /// A file of the working tree, as text.
     fn file(&self, path: &str) -> Result<Option<String>, Fault>;
     /// URL of the push target, without credentials.

@@ -2,8 +2,11 @@
 
 use super::change::{Before, Change, DynoScope, DynoTriple, Effect};
 use super::door::Observer;
-use super::error::{Fault, FaultKind};
+use super::error::Fault;
 use super::facts::Release;
+
+/// Newest releases that are looked at.
+const LOOKED_AT: usize = 40;
 
 /// What reading back found.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,10 +61,16 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
         }
         Change::Rollback { version, .. } => {
             let told = format!("Rollback to v{version}");
-            found_release(&newer(observer, before)?, |release| release.description == told)
+            let releases = observer.heroku().releases(LOOKED_AT)?;
+            let slug = releases.iter().find(|release| release.version == *version);
+            let slug = slug.and_then(|release| release.slug.clone());
+            found_release(&newer(releases, before), |release| {
+                release.description == told || (slug.is_some() && release.slug == slug)
+            })
         }
         Change::Promote { slug, .. } => {
-            found_release(&newer(observer, before)?, |release| release.slug.as_ref() == Some(slug))
+            let releases = observer.heroku().releases(LOOKED_AT)?;
+            found_release(&newer(releases, before), |release| release.slug.as_ref() == Some(slug))
         }
         Change::Kill { victims, rule } => {
             let Some(database) = observer.database() else {
@@ -87,21 +96,22 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
             }
         }
         Change::Push { commit, branch } => {
-            for release in newer(observer, before)? {
+            for release in newer(observer.heroku().releases(LOOKED_AT)?, before) {
                 if let Some(slug) = &release.slug
                     && observer.commit_of(slug)?.as_ref() == Some(commit)
                 {
                     return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: false }));
                 }
             }
-            match observer.git().remote_head(branch) {
-                Ok(head) if head.as_ref() == Some(commit) => {
-                    Reconciled::Happened(Effect::Pushed { up_to_date: true })
-                }
-                Ok(_) => Reconciled::DidNotHappen,
-                Err(fault) if fault.kind == FaultKind::Network => return Err(fault),
-                Err(fault) => Reconciled::CannotTell(fault.to_string()),
+            if observer.git().push_check(commit, branch)? {
+                return Ok(Reconciled::Happened(Effect::Pushed { up_to_date: true }));
             }
+            // A cut push goes on at Heroku: its branch moves when the build has ended, which may take 15 minutes.
+            if observer.heroku().builds(5)?.iter().any(|build| build.pending) {
+                let why = "a build is under way at Heroku: resume when it has ended (`heroku builds`)";
+                return Ok(Reconciled::CannotTell(why.to_owned()));
+            }
+            Reconciled::DidNotHappen
         }
         Change::Command { argv } => Reconciled::CannotTell(format!(
             "what `{}` did is known to it alone",
@@ -110,9 +120,9 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
     })
 }
 
-fn newer(observer: &Observer, before: &Before) -> Result<Vec<Release>, Fault> {
+fn newer(releases: Vec<Release>, before: &Before) -> Vec<Release> {
     let known = before.release.unwrap_or(0);
-    Ok(observer.heroku().releases(20)?.into_iter().filter(|release| release.version > known).collect())
+    releases.into_iter().filter(|release| release.version > known).collect()
 }
 
 fn found_release(newer: &[Release], fits: impl Fn(&Release) -> bool) -> Reconciled {

@@ -170,9 +170,9 @@ fn post(board: &Mutex<Board>, reading: Reading<DynoReading>, at: Moment) {
 
 /// Counts the dynos of the formation; one-offs and release dynos do not belong to it.
 pub(in crate::platform) fn count(dynos: &[Dyno], formation: &[Formation]) -> DynoReading {
-    let mut reading =
-        DynoReading { wanted: formation.iter().map(|kind| kind.quantity).sum(), ..DynoReading::default() };
-    for dyno in dynos.iter().filter(|dyno| formation.iter().any(|kind| kind.kind == dyno.kind)) {
+    let wanted = formation.iter().filter(|row| row.runs()).map(|row| row.quantity).sum();
+    let mut reading = DynoReading { wanted, ..DynoReading::default() };
+    for dyno in dynos.iter().filter(|dyno| dyno.belongs_to(formation)) {
         match dyno.state.as_str() {
             "up" | "idle" => reading.up += 1,
             "crashed" => reading.crashed += 1,
@@ -218,8 +218,14 @@ mod tests {
 
     #[test]
     fn one_offs_do_not_count_and_unknown_states_are_starting() {
-        let formation =
-            vec![Formation { kind: "web".into(), quantity: 4, size: "Basic".into(), command: String::new() }];
+        let row = |kind: &str, quantity| Formation {
+            kind: kind.into(),
+            quantity,
+            size: "Basic".into(),
+            command: String::new(),
+        };
+        // A Procfile's release phase has a row of its own.
+        let formation = vec![row("release", 1), row("web", 4), row("worker", 0)];
         let dynos = [
             dyno("web", "up"),
             dyno("web", "idle"),

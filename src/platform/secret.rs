@@ -56,15 +56,26 @@ fn clean_word(word: &str) -> String {
     if let Some(at) = word.find("rendezvous://") {
         return format!("{}rendezvous://{REDACTED}", &word[..at]);
     }
-    let Some(scheme) = word.find("://") else { return word.to_owned() };
-    let rest = &word[scheme + 3..];
-    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
-    let mut clean = word.to_owned();
-    if let Some(at) = authority.rfind('@') {
-        clean = format!("{}://{REDACTED}{}", &word[..scheme], &rest[at..]);
+    let mut clean = String::with_capacity(word.len());
+    let mut rest = word;
+    // One word may hold several URLs, with commas or quotes between.
+    while let Some(scheme) = rest.find("://") {
+        let after = &rest[scheme + 3..];
+        clean.push_str(&rest[..scheme + 3]);
+        let authority = after.find(['/', '?', '#']).map_or(after, |end| &after[..end]);
+        rest = match authority.rfind('@') {
+            Some(at) => {
+                clean.push_str(REDACTED);
+                &after[at..]
+            }
+            None => after,
+        };
     }
+    clean.push_str(rest);
     for mark in ["Signature=", "signature=", "X-Amz-", "token=", "/sessions/"] {
-        if let Some(at) = clean.find(mark) {
+        if word.contains("://")
+            && let Some(at) = clean.find(mark)
+        {
             return format!("{}{mark}{REDACTED}", &clean[..at]);
         }
     }
@@ -83,6 +94,7 @@ mod tests {
         for (text, clean) in [
             ("password s3cret-pass!", "password [redacted]!"),
             ("mysql://wiki:other@db:3306/wiki refused", "mysql://[redacted]@db:3306/wiki refused"),
+            ("a://u:p,\"@h,b://v:q@i", "a://[redacted]@h,b://[redacted]@i"),
             ("token HRKU-abc was refused", "token [redacted] was refused"),
             (
                 "see https://logs.example/sessions/abc?x=1 now",

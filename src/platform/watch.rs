@@ -16,9 +16,9 @@ const PER_MINUTE: f64 = 30.0;
 const BURST: f64 = 12.0;
 /// Dynos younger than this are not read again, in milliseconds.
 const DYNOS_FRESH_MS: u64 = 900;
-/// Releases younger than this are not read again, in milliseconds, while one is being decided.
+/// Releases younger than this are not read again, in milliseconds, while one is awaited or being decided.
 const PENDING_FRESH_MS: u64 = 2500;
-/// The same while none is.
+/// The same when it is decided.
 const RELEASES_FRESH_MS: u64 = 10_000;
 /// A formation younger than this is not read again, in milliseconds; it changes only when somebody scales.
 const FORMATION_FRESH_MS: u64 = 15_000;
@@ -76,16 +76,20 @@ impl AppWatch {
         budget.look(formation, FORMATION_FRESH_MS, since, now, || heroku.formation())
     }
 
-    /// The newest releases, newest first, read after `since` if the budget allows.
+    /// The newest releases, newest first, read after `since` if the budget allows; one newer than version `known` is
+    /// awaited.
     pub(in crate::platform) fn releases(
         &self,
         heroku: &dyn HerokuReads,
         now: Moment,
         since: Moment,
+        known: u64,
     ) -> Result<Seen<Vec<Release>>, Fault> {
         let State { budget, releases, .. } = &mut *self.state();
-        let decided =
-            releases.as_ref().and_then(|seen| seen.value.first()).is_some_and(|newest| newest.current);
+        let decided = releases
+            .as_ref()
+            .and_then(|seen| seen.value.first())
+            .is_some_and(|newest| newest.current && newest.version > known);
         let fresh = if decided { RELEASES_FRESH_MS } else { PENDING_FRESH_MS };
         budget.look(releases, fresh, since, now, || heroku.releases(RELEASES))
     }

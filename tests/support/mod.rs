@@ -165,6 +165,13 @@ impl Lab {
         runbook(&self.wiki, &self.environment, arguments)
     }
 
+    /// `runbook …` in the wiki's working tree, with more variables.
+    pub fn run_in(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut environment = self.environment.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        runbook(&self.wiki, &environment, arguments)
+    }
+
     pub fn run_with(&self, variable: (&str, &str), arguments: &[&str]) -> Ran {
         let mut environment = self.environment.clone();
         environment.insert(variable.0.to_owned(), variable.1.to_owned());
@@ -246,12 +253,18 @@ impl Lab {
         json["retired"].as_u64().expect("a count")
     }
 
-    fn admin(&self, method: &str, path: &str, body: &str) -> String {
+    /// Forgets the faults that were ordered and have not hit.
+    pub fn no_faults(&self) {
+        self.admin("POST", "/lab/faults", "[]");
+    }
+
+    /// A request of somebody else's, to the API or to the lab's own door.
+    pub fn admin(&self, method: &str, path: &str, body: &str) -> String {
         let address = self.environment["HEROKU_API_URL"].trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(&address).expect("the simulator listens");
         write!(
             stream,
-            "{method} {path} HTTP/1.0\r\nHost: lab\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nHost: lab\r\nAccept: application/vnd.heroku+json; version=3\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.environment["HEROKU_API_KEY"],
             body.len()
         )

@@ -75,7 +75,7 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     }
     let accept = find("Accept").unwrap_or_default();
     let bearer = find("Authorization").and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
-    let range = find("Range");
+    let mut range = find("Range");
     let own = door::uuid();
     let id = find("Request-Id").map_or_else(|| own.clone(), |given| format!("{own},{given}"));
     let mut text = String::new();
@@ -87,7 +87,10 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     let body = if text.trim().is_empty() { Ok(Json::Null) } else { serde_json::from_str(&text) };
     let changes = method != "GET" && !path.ends_with("/log-sessions");
     let fault = world.faults.take(&method, &path);
-    let answer = if !accept.starts_with("application/vnd.heroku+json") || !accept.contains("version=3") {
+    if let Some(Kind::Pages(most)) = &fault {
+        range = Some(lists::at_most(range.as_deref(), *most));
+    }
+    let mut answer = if !accept.starts_with("application/vnd.heroku+json") || !accept.contains("version=3") {
         let message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?";
         Answer::error(404, "not_found", message, "§1 Transport: Accept")
     } else if !authorized {
@@ -106,6 +109,10 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             "A second authentication factor or pre-authorization is required for this request. Your account has either two-factor or a Yubikey registered.",
             "§1 Two factor",
         )
+    } else if let Some(Kind::Refuse(status, id)) = &fault {
+        Answer::error(*status, id, "The lab was told to refuse this.", "§1 Errors")
+    } else if fault == Some(Kind::Pretend) {
+        Answer::new(202, json!({}), "§2 Dynos: restarts are asynchronous")
     } else if fault == Some(Kind::LoseRequest) || fault == Some(Kind::Html) {
         Answer::new(503, Json::Null, "§1 Errors: 5xx may be HTML or empty")
     } else {
@@ -116,6 +123,11 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             }
         }
     };
+    if let (Some(Kind::State(state)), Some(dynos)) = (&fault, answer.body.as_array_mut()) {
+        for dyno in dynos {
+            dyno["state"] = json!(state);
+        }
+    }
     record(
         world,
         &Recorded {
@@ -485,6 +497,10 @@ fn admin(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Request
             let accepted = builds::build(world, commit, slug, &mut out)?;
             writeln!(out, "{}{}", hook::VERDICT, if accepted { "accepted" } else { "refused" })?;
             out.flush()
+        }
+        "/lab/faults" if text == "[]" => {
+            world.faults.clear();
+            reply(request, 201, &json!({}))
         }
         "/lab/faults" => match serde_json::from_str::<Order>(text) {
             Ok(order) => {

@@ -21,6 +21,14 @@ pub enum Kind {
     TwoFactor,
     /// The answer comes late, by this many milliseconds.
     Stall(u64),
+    /// Refused with this status and error id.
+    Refuse(u16, String),
+    /// Accepted, and nothing happens.
+    Pretend,
+    /// The dynos in the answer are in this state.
+    State(String),
+    /// Lists come in pages of this many (facts §1: 206 and `Next-Range`).
+    Pages(usize),
 }
 
 /// An order: this fault, for these requests, this many times.
@@ -52,6 +60,13 @@ impl Faults {
     pub fn add(&self, order: Order) {
         if let Ok(mut orders) = self.orders.lock() {
             orders.push(order);
+        }
+    }
+
+    /// Forgets those that wait.
+    pub fn clear(&self) {
+        if let Ok(mut orders) = self.orders.lock() {
+            orders.clear();
         }
     }
 

@@ -14,6 +14,13 @@ fn key(item: &Json, field: &str) -> (u64, String) {
     }
 }
 
+/// The same range, in pages of at most this many: the server may give fewer than asked for.
+pub fn at_most(range: Option<&str>, most: usize) -> String {
+    let (head, options) = range.and_then(|range| range.split_once(';')).unwrap_or((range.unwrap_or(""), ""));
+    let order = if options.contains("order=desc") { "order=desc, " } else { "" };
+    format!("{head}; {order}max={most}")
+}
+
 /// The part of `items` that `range` asks for; without one the first 200, oldest first by the first of `fields`.
 pub fn page(mut items: Vec<Json>, fields: &[&str], range: Option<&str>) -> Answer {
     let default = fields.first().copied().unwrap_or("id");

@@ -7,4 +7,4 @@ mod reads;
 mod tree;
 mod writes;
 
-pub use tree::{Tree, TreeOptions, remotes};
+pub use tree::{Tree, TreeOptions, default_remote, remotes};

@@ -5,9 +5,15 @@ use std::path::Path;
 
 use super::tree::{LOCAL, REMOTE, Tree, split_nul};
 use crate::platform::error::{Fault, FaultKind};
-use crate::platform::facts::{CommitFact, TreeChange, TreeState};
+use crate::platform::facts::{CommitFact, Committer, TreeChange, TreeState};
+use crate::platform::process::Ended;
 use crate::platform::reads::GitReads;
 use crate::source::escape_controls;
+
+/// A comparison as a machine reads it, whatever the person's configuration says about those for eyes.
+const DIFF: &[&str] = &["--no-renames", "--no-relative", "--no-ext-diff", "--no-textconv", "-z"];
+/// Hooks that a commit runs.
+const COMMIT_HOOKS: [&str; 4] = ["pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"];
 
 /// Operations that leave files behind while they are under way.
 const UNDER_WAY: [(&str, &str); 5] = [
@@ -37,10 +43,14 @@ impl Tree {
         let objects = self.line(&["rev-parse", "--git-path", "objects"], "finding git's objects")?;
         let objects = self.options.folder.join(objects);
         let mut child = self.git(args.to_vec(), LOCAL);
-        child.unset.retain(|name| name != "GIT_INDEX_FILE" && name != "GIT_OBJECT_DIRECTORY");
-        child.set.push(("GIT_INDEX_FILE".into(), folder.join("index").into()));
-        child.set.push(("GIT_OBJECT_DIRECTORY".into(), folder.join("objects").into()));
-        child.set.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), objects.into()));
+        for (name, value) in [
+            ("GIT_INDEX_FILE", folder.join("index")),
+            ("GIT_OBJECT_DIRECTORY", folder.join("objects")),
+            ("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects),
+        ] {
+            child.unset.retain(|unset| unset != name);
+            child.set.push((name.into(), value.into()));
+        }
         Ok(child)
     }
 }
@@ -86,26 +96,24 @@ impl GitReads for Tree {
             }
         }
         let status = self.texts(
-            self.git(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"], LOCAL),
+            self.git(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"], LOCAL),
             what,
         )?;
-        let (mut staged, mut unstaged) = (Vec::new(), Vec::new());
+        let mut staged = Vec::new();
         for entry in status {
             let Some((marks, path)) = entry.split_at_checked(3) else { continue };
             let mut marks = marks.chars();
             let (index, tree) = (marks.next().unwrap_or(' '), marks.next().unwrap_or(' '));
-            if index == 'U' || tree == 'U' {
+            // Both added and both deleted are conflicts, too.
+            if index == 'U' || tree == 'U' || (index == tree && matches!(index, 'A' | 'D')) {
                 let why = format!("{} has conflicts", escape_controls(path));
                 return refuse(&why, "resolve them first");
             }
             if !matches!(index, ' ' | '?' | '!') {
                 staged.push(escape_controls(path).into_owned());
             }
-            if tree != ' ' {
-                unstaged.push(escape_controls(path).into_owned());
-            }
         }
-        Ok(TreeState { top, head, branch, staged, unstaged })
+        Ok(TreeState { top, head, branch, staged })
     }
 
     fn expand(&self, patterns: &[(String, bool)]) -> Result<Vec<String>, Fault> {
@@ -113,7 +121,10 @@ impl GitReads for Tree {
         let top = self.top()?;
         let mut found = Vec::new();
         for (pattern, optional) in patterns {
-            let magic = if is_glob(pattern) { "glob" } else { "literal" };
+            // A file that really has this name is meant before a glob of that spelling.
+            let named = std::fs::symlink_metadata(Path::new(&top).join(pattern)).is_ok();
+            let glob = is_glob(pattern) && !named;
+            let magic = if glob { "glob" } else { "literal" };
             let spec: OsString = format!(":(top,{magic}){pattern}").into();
             // Tracked ones, deleted ones included, and untracked ones that are not ignored.
             let args: Vec<OsString> =
@@ -125,13 +136,12 @@ impl GitReads for Tree {
             let mut child = self.git(args, LOCAL);
             child.folder = top.clone().into();
             let mut paths = self.texts(child, what)?;
-            if is_glob(pattern) {
+            if glob {
                 // As the shell would: hidden files are not meant unless they are named.
                 paths.retain(|path| !path.starts_with('.') || pattern.starts_with('.'));
             }
             if paths.is_empty() && !optional {
-                let ignored = Path::new(&top).join(pattern).exists();
-                let why = if ignored {
+                let why = if named {
                     format!("`{}` is ignored by git", escape_controls(pattern))
                 } else {
                     format!("`{}` matches nothing in {top}", escape_controls(pattern))
@@ -163,12 +173,12 @@ impl GitReads for Tree {
         self.ask(child, what)?;
         let status = self.scratch(
             folder.path(),
-            &args(&["diff", "--cached", "--no-renames", "--name-status", "-z", "HEAD"]),
+            &args(&[&["diff", "--cached", "--name-status"], DIFF, &["HEAD", "--"]].concat()),
         )?;
         let status = self.ask(status, what)?;
         let numbers = self.scratch(
             folder.path(),
-            &args(&["diff", "--cached", "--no-renames", "--numstat", "-z", "HEAD"]),
+            &args(&[&["diff", "--cached", "--numstat"], DIFF, &["HEAD", "--"]].concat()),
         )?;
         let numbers = self.ask(numbers, what)?;
         Ok(changes(&status, &numbers))
@@ -188,38 +198,74 @@ impl GitReads for Tree {
             }
         }
         let range = format!("{from}..{to}");
-        let bytes =
-            self.ask(self.git(["log", "-z", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL), what)?;
+        let bytes = self.ask(
+            self.git(["log", "-z", "--no-show-signature", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL),
+            what,
+        )?;
         Ok(split_nul(&bytes).iter().filter_map(|entry| commit_fact(entry)).collect())
     }
 
     fn changes_between(&self, from: &str, to: &str) -> Result<Vec<TreeChange>, Fault> {
         let what = "comparing two commits";
-        let status =
-            self.ask(self.git(["diff", "--no-renames", "--name-status", "-z", from, to, "--"], LOCAL), what)?;
-        let numbers =
-            self.ask(self.git(["diff", "--no-renames", "--numstat", "-z", from, to, "--"], LOCAL), what)?;
+        let compare = |format: &str| {
+            self.ask(self.git([&["diff", format], DIFF, &[from, to, "--"]].concat(), LOCAL), what)
+        };
+        let (status, numbers) = (compare("--name-status")?, compare("--numstat")?);
         Ok(changes(&status, &numbers))
     }
 
     fn commit(&self, revision: &str) -> Result<CommitFact, Fault> {
         let what = "reading a commit";
-        let bytes =
-            self.ask(self.git(["log", "-1", "--format=%H%x1f%s%x1f%an", revision, "--"], LOCAL), what)?;
+        let args = ["log", "-1", "--no-show-signature", "--format=%H%x1f%s%x1f%an", revision, "--"];
+        let bytes = self.ask(self.git(args, LOCAL), what)?;
         let text = String::from_utf8_lossy(&bytes);
         commit_fact(text.trim_end()).ok_or_else(|| Fault::new(FaultKind::Missing, what, "git named none"))
     }
 
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault> {
-        let text = self.line(&["log", "-1", "--format=%P", revision, "--"], "reading a commit's parents")?;
+        let text = self.line(
+            &["log", "-1", "--no-show-signature", "--format=%P", revision, "--"],
+            "reading a commit's parents",
+        )?;
         Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 
-    fn remote_head(&self, branch: &str) -> Result<Option<String>, Fault> {
-        let name = format!("refs/heads/{branch}");
-        let child = self.remote(["ls-remote", "--", &self.options.remote_url, &name], REMOTE);
-        let bytes = self.ask(child, "asking Heroku's git for its branch")?;
-        Ok(String::from_utf8_lossy(&bytes).split_whitespace().next().map(str::to_owned))
+    fn committer(&self) -> Result<Committer, Fault> {
+        let what = "asking git who commits";
+        let mut name = String::new();
+        for variable in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
+            let ident = self.line(&["var", variable], what).map_err(|fault| {
+                let why = "git does not know who you are, and refuses to commit".to_owned();
+                Fault { kind: FaultKind::Refused, why, hints: Vec::new(), ..fault }
+                    .hint("`git config user.name \"Your Name\"` and `git config user.email you@example.com`")
+            })?;
+            // The time follows the address.
+            name = ident.rsplit_once('>').map_or(ident.clone(), |(name, _)| format!("{name}>"));
+        }
+        let signs = self.line(&["config", "--type=bool", "--get", "commit.gpgSign"], what);
+        let hooks = self.line(&["rev-parse", "--git-path", "hooks"], what)?;
+        let hooks = self.options.folder.join(hooks);
+        let hooks = COMMIT_HOOKS
+            .into_iter()
+            .filter(|hook| rustix::fs::access(hooks.join(hook), rustix::fs::Access::EXEC_OK).is_ok())
+            .map(str::to_owned)
+            .collect();
+        Ok(Committer {
+            name: escape_controls(&name).into_owned(),
+            would_sign: signs.is_ok_and(|signs| signs == "true"),
+            hooks,
+        })
+    }
+
+    fn push_check(&self, commit: &str, branch: &str) -> Result<bool, Fault> {
+        let what = format!("asking Heroku's git ({}) whether it would take a push", self.options.remote_url);
+        let child = self.remote(self.push_args(commit, branch, true), REMOTE);
+        let ended = self.run(child, &|_| {})?;
+        match verdict(&ended) {
+            Some((flag @ (' ' | '*' | '+' | '='), _)) if ended.code == Some(0) => Ok(flag == '='),
+            Some(('!', line)) => Err(super::writes::refused(&what, &line, &ended)),
+            _ => Err(Self::failed(&what, &ended)),
+        }
     }
 
     fn file(&self, path: &str) -> Result<Option<String>, Fault> {
@@ -236,6 +282,13 @@ impl GitReads for Tree {
     fn remote_url(&self) -> String {
         self.options.remote_url.clone()
     }
+}
+
+/// The flag and the line that `git push --porcelain` gives for the one ref.
+pub(super) fn verdict(ended: &Ended) -> Option<(char, String)> {
+    let report = String::from_utf8_lossy(&ended.stdout);
+    let line = report.lines().find(|line| line.contains(":refs/heads/") && line.contains('\t'))?;
+    Some((line.chars().next()?, line.to_owned()))
 }
 
 fn commit_fact(entry: &str) -> Option<CommitFact> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::reads::literal;
+use super::reads::{literal, verdict};
 use super::tree::{LOCAL, Tree};
 use crate::platform::change::{Effect, short};
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
@@ -18,15 +18,18 @@ const PUSH_SETTLE_MS: u64 = 120_000;
 
 impl Tree {
     fn head(&self) -> Result<String, Fault> {
-        self.line(&["rev-parse", "HEAD"], "reading HEAD")
+        self.line(&["rev-parse", "--verify", "HEAD^{commit}"], "reading HEAD")
     }
 
-    fn unstage(&self) {
-        // Puts the index back to HEAD; the files themselves are not touched.
-        if let Err(fault) =
-            self.ask(self.git(["reset", "--quiet", "--mixed"], LOCAL), "putting the index back")
-        {
-            let _ = fault;
+    /// Takes the paths out of the index again; the files themselves are not touched.
+    fn unstage(&self, top: &str, paths: &[String]) -> &'static str {
+        let mut args: Vec<OsString> = ["reset", "--quiet", "--"].into_iter().map(OsString::from).collect();
+        args.extend(paths.iter().map(|path| literal(path)));
+        let mut child = self.git(args, LOCAL);
+        child.folder = top.into();
+        match self.ask(child, "putting the index back") {
+            Ok(_) => "the index was put back; the files are as they were",
+            Err(_) => "the files are as they were, but still staged: `git restore --staged` them",
         }
     }
 
@@ -38,6 +41,20 @@ impl Tree {
         let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
         Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)))
     }
+
+    /// The arguments of a push: this commit to this branch, and nothing that a configuration would add. The `pre-push`
+    /// hook does not run: it would inherit the token.
+    pub(super) fn push_args(&self, commit: &str, branch: &str, dry: bool) -> Vec<String> {
+        let mut args = vec!["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed"];
+        args.extend(["--recurse-submodules=no", "--no-force-with-lease"]);
+        if dry {
+            args.push("--dry-run");
+        }
+        args.extend(["--", self.options.remote_url.as_str()]);
+        let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        args.push(format!("{commit}:refs/heads/{branch}"));
+        args
+    }
 }
 
 impl GitWrites for Tree {
@@ -45,25 +62,24 @@ impl GitWrites for Tree {
         let what = "committing the step's files";
         self.refuse_dirty_index(what)?;
         let top = self.line(&["rev-parse", "--show-toplevel"], what).map_err(ChangeError::nothing_changed)?;
+        let before = self.head().map_err(ChangeError::nothing_changed)?;
         let mut add: Vec<OsString> = ["add", "--all", "--"].into_iter().map(OsString::from).collect();
         add.extend(paths.iter().map(|path| literal(path)));
         let mut child = self.git(add, LOCAL);
-        child.folder.clone_from(&top.into());
+        child.folder = top.clone().into();
         if let Err(fault) = self.ask(child, what) {
-            self.unstage();
-            return Err(ChangeError::nothing_changed(fault));
+            let hint = self.unstage(&top, paths);
+            return Err(ChangeError::nothing_changed(fault.hint(hint)));
         }
         // The index held nothing else, so this commits exactly these files.
-        let before = self.head().map_err(ChangeError::nothing_changed)?;
-        let child = self.git(["commit", "--quiet", "-m", message], COMMIT);
-        let ended = self.run(child, &|_| {}).map_err(ChangeError::nothing_changed)?;
-        let after = self.head();
-        if let Ok(head) = &after
-            && *head != before
-        {
-            return Ok(Effect::Committed { commit: head.clone() });
+        let args = ["commit", "--quiet", "--cleanup=whitespace", "--no-gpg-sign", "-m", message];
+        let ended = self.run(self.git(args, COMMIT), &|_| {}).map_err(ChangeError::nothing_changed)?;
+        let after = self.head().map_err(|fault| ChangeError::in_doubt(fault, 0))?;
+        if after != before {
+            self.only_these(&before, &after, paths)?;
+            return Ok(Effect::Committed { commit: after });
         }
-        self.unstage();
+        let hint = self.unstage(&top, paths);
         let told = String::from_utf8_lossy(&ended.stdout);
         let mut fault = Self::failed(what, &ended);
         if told.contains("nothing to commit") || told.contains("no changes added") {
@@ -71,7 +87,7 @@ impl GitWrites for Tree {
         } else if fault.why.contains("user.email") || fault.why.contains("tell me who you are") {
             fault = fault.hint("git does not know you: `git config user.name` and `user.email`");
         }
-        Err(ChangeError::nothing_changed(fault.hint("the index was put back; the files are as they were")))
+        Err(ChangeError::nothing_changed(fault.hint(hint)))
     }
 
     fn revert(&self, commit: &str) -> Result<Effect, ChangeError> {
@@ -83,25 +99,25 @@ impl GitWrites for Tree {
             return Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)));
         }
         let parents = self.parents(commit).map_err(ChangeError::nothing_changed)?;
-        let mut args = vec!["revert", "--no-edit"];
+        let mut args = vec!["revert", "--no-edit", "--no-gpg-sign", "--cleanup=whitespace"];
         if parents.len() > 1 {
             args.extend(["-m", "1"]);
         }
         args.push(commit);
         let ended = self.run(self.git(args, COMMIT), &|_| {}).map_err(ChangeError::nothing_changed)?;
-        match self.head() {
-            Ok(now) if now != head => Ok(Effect::Committed { commit: now }),
-            _ => {
-                // Fails when nothing is under way, which is as good.
-                let _ = self.ask(self.git(["revert", "--abort"], LOCAL), "aborting the revert");
-                let fault = Self::failed(&what, &ended);
-                Err(ChangeError::nothing_changed(
-                    fault.hint(
-                        "the tree is as it was; local changes to the same files? `git stash` them first",
-                    ),
-                ))
-            }
+        let now = self.head().map_err(|fault| ChangeError::in_doubt(fault, 0))?;
+        if now != head {
+            return Ok(Effect::Committed { commit: now });
         }
+        // Fails when nothing is under way, which is as good: the tree is looked at afterwards.
+        let _ = self.ask(self.git(["revert", "--abort"], LOCAL), "aborting the revert");
+        let fault = Self::failed(&what, &ended);
+        Err(ChangeError::nothing_changed(match self.tree() {
+            Ok(tree) if tree.staged.is_empty() => {
+                fault.hint("the tree is as it was; local changes to the same files? `git stash` them first")
+            }
+            _ => fault.hint("the revert is still under way: `git revert --abort` puts the tree back"),
+        }))
     }
 
     fn push(
@@ -112,16 +128,14 @@ impl GitWrites for Tree {
         lines: &Lines<'_>,
     ) -> Result<Effect, ChangeError> {
         let what = format!("pushing {} to {}", short(commit), self.options.remote_url);
-        let target = format!("{commit}:refs/heads/{branch}");
-        let child = self.remote(["push", "--porcelain", "--", &self.options.remote_url, &target], timeout);
+        let child = self.remote(self.push_args(commit, branch, false), timeout);
         let ended = self.run(child, lines).map_err(ChangeError::nothing_changed)?;
-        let report = String::from_utf8_lossy(&ended.stdout).into_owned();
-        let status = report.lines().find(|line| line.contains(":refs/heads/") && line.contains('\t'));
-        match status.and_then(|line| line.chars().next()) {
-            Some('=') if ended.code == Some(0) => Ok(Effect::Pushed { up_to_date: true }),
-            Some(' ' | '*' | '+') if ended.code == Some(0) => Ok(Effect::Pushed { up_to_date: false }),
-            Some('!') => {
-                Err(ChangeError::nothing_changed(refused(&what, status.unwrap_or_default(), &ended)))
+        match verdict(&ended) {
+            Some(('=', _)) if ended.code == Some(0) => Ok(Effect::Pushed { up_to_date: true }),
+            Some((' ' | '*' | '+', _)) if ended.code == Some(0) => Ok(Effect::Pushed { up_to_date: false }),
+            // `remote failure`: the pack was sent, and no verdict came back.
+            Some(('!', line)) if !line.contains("[remote failure]") => {
+                Err(ChangeError::nothing_changed(refused(&what, &line, &ended)))
             }
             _ => Err(Self::unfinished(&what, &ended)),
         }
@@ -129,24 +143,43 @@ impl GitWrites for Tree {
 }
 
 impl Tree {
+    /// A hook may have put more into the commit: what was not announced is not shipped.
+    fn only_these(&self, before: &str, after: &str, paths: &[String]) -> Result<(), ChangeError> {
+        let changed = self.changes_between(before, after).map_err(|fault| ChangeError::in_doubt(fault, 0))?;
+        let more: Vec<String> = changed
+            .into_iter()
+            .filter(|change| !paths.contains(&change.path))
+            .map(|change| crate::source::escape_controls(&change.path).into_owned())
+            .collect();
+        if more.is_empty() {
+            return Ok(());
+        }
+        let why =
+            format!("the commit {} also holds what was not announced: {}", short(after), more.join(", "));
+        Err(ChangeError {
+            certainty: Certainty::Partial,
+            fault: Fault::new(FaultKind::Refused, "committing the step's files", why)
+                .hint("a hook added it; nothing was pushed: `git reset --soft HEAD~1` takes the commit back"),
+            settle_ms: 0,
+        })
+    }
+
     /// A push that ended without a verdict: refused before anything was sent, or cut.
     fn unfinished(what: &str, ended: &Ended) -> ChangeError {
         let told = ended.lines.join("\n");
         let fault = Self::failed(what, ended);
-        let early = matches!(fault.kind, FaultKind::Credentials)
-            || told.contains("Could not resolve host")
-            || told.contains("Failed to connect")
-            || told.contains("Couldn't connect")
-            || told.contains("error: 403")
-            || told.contains("error: 404")
-            || told.contains("error: 429")
-            || told.contains("not found");
-        if told.contains("error: 429") || told.contains("API rate limit") {
-            let fault = Fault::new(FaultKind::Limited, what, "Heroku's rate limit is used up")
-                .hint("wait some minutes");
-            return ChangeError::nothing_changed(fault);
-        }
-        if early && !told.contains("remote: ") && !ended.timed_out {
+        // The question for the refs comes first, and fails in these words; the pack's own failures are an RPC's.
+        let asked_only = told.contains("unable to access")
+            || told.contains("Authentication failed")
+            || told.contains("could not read Username")
+            || told.contains("could not read Password")
+            || (told.contains("repository '") && told.contains("not found"));
+        let sent = told.contains("RPC failed")
+            || told.contains("send-pack")
+            || told.contains("hung up")
+            || ended.timed_out;
+        let limited = fault.kind == FaultKind::Limited && !ended.timed_out;
+        if limited || (asked_only && !sent) {
             return ChangeError::nothing_changed(fault);
         }
         ChangeError {
@@ -158,7 +191,7 @@ impl Tree {
 }
 
 /// The remote said no: the ref was not moved.
-fn refused(what: &str, status: &str, ended: &Ended) -> Fault {
+pub(super) fn refused(what: &str, status: &str, ended: &Ended) -> Fault {
     let why = crate::source::escape_controls(status.rsplit('\t').next().unwrap_or(status)).into_owned();
     let said: Vec<&str> = ended
         .lines
@@ -174,12 +207,89 @@ fn refused(what: &str, status: &str, ended: &Ended) -> Fault {
         if tail.is_empty() { why.clone() } else { format!("{why}: {tail}") },
     );
     if why.contains("non-fast-forward") || why.contains("fetch first") {
-        fault.hint("somebody else has pushed: `git fetch` and look before you push over it")
+        fault.hint(
+            "somebody else has pushed what HEAD does not hold: `git fetch` and look before you push over it",
+        )
     } else if why.contains("pre-receive hook declined") {
-        fault.hint("the build failed, so nothing was released: the lines above say why")
+        fault.hint(
+            "the build failed or the push was refused, so nothing was released: the lines above say why",
+        )
     } else if why.contains("shallow") {
         fault.hint("`git fetch --unshallow` first")
     } else {
         fault
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i32, stdout: &str, lines: &[&str]) -> Ended {
+        Ended {
+            code: Some(code),
+            stdout: stdout.as_bytes().to_vec(),
+            lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            timed_out: false,
+        }
+    }
+
+    /// What a push without a good verdict means: whether it may have happened, and the class of its fault.
+    #[track_caller]
+    fn means(lines: &[&str], certainty: Certainty, kind: FaultKind) {
+        let error = Tree::unfinished("pushing", &ended(128, "", lines));
+        assert_eq!((error.certainty, error.fault.kind), (certainty, kind), "{lines:?}");
+        assert_eq!(error.settle_ms > 0, certainty == Certainty::InDoubt, "{lines:?}");
+    }
+
+    #[test]
+    fn what_failed_before_anything_was_sent_changed_nothing() {
+        let none = Certainty::NothingChanged;
+        let access = |why: &str| format!("fatal: unable to access 'https://git.heroku.com/wiki.git/': {why}");
+        means(
+            &[
+                "remote: !  WARNING: Do not authenticate with username and password using git.",
+                "fatal: Authentication failed for 'https://git.heroku.com/wiki.git/'",
+            ],
+            none,
+            FaultKind::Credentials,
+        );
+        means(&[&access("Could not resolve host: git.heroku.com")], none, FaultKind::Network);
+        means(&[&access("The requested URL returned error: 503")], none, FaultKind::Network);
+        means(&[&access("The requested URL returned error: 403")], none, FaultKind::Forbidden);
+        means(&[&access("The requested URL returned error: 429")], none, FaultKind::Limited);
+        means(&[&access("SSL certificate problem: self-signed certificate")], none, FaultKind::Tls);
+        means(&["fatal: repository 'https://git.heroku.com/wiki.git/' not found"], none, FaultKind::Missing);
+    }
+
+    #[test]
+    fn what_broke_after_the_pack_was_sent_is_in_doubt() {
+        for lines in [
+            &["error: RPC failed; curl 56 Recv failure: Connection reset by peer"][..],
+            &["error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503"],
+            &["remote: -----> PHP app detected", "fatal: the remote end hung up unexpectedly"],
+            &[],
+        ] {
+            let error = Tree::unfinished("pushing", &ended(128, "", lines));
+            assert_eq!(error.certainty, Certainty::InDoubt, "{lines:?}");
+        }
+        let timed_out = Ended { timed_out: true, ..ended(1, "", &["remote: -----> PHP app detected"]) };
+        assert_eq!(Tree::unfinished("pushing", &timed_out).certainty, Certainty::InDoubt);
+    }
+
+    #[test]
+    fn the_verdict_is_the_one_refs_line() {
+        let up = "To https://git.heroku.com/wiki.git\n=\tabc:refs/heads/master\t[up to date]\nDone\n";
+        assert_eq!(verdict(&ended(0, up, &[])).unwrap().0, '=');
+        let no = "!\tabc:refs/heads/master\t[remote rejected] (pre-receive hook declined)\nDone\n";
+        let (flag, line) = verdict(&ended(1, no, &[])).unwrap();
+        let fault =
+            refused("pushing", &line, &ended(1, no, &["remote:  !     Push rejected, failed to compile"]));
+        assert_eq!((flag, fault.kind), ('!', FaultKind::Refused));
+        assert!(
+            fault.why.contains("failed to compile") && fault.hints[0].contains("the build failed"),
+            "{fault}"
+        );
+        assert_eq!(verdict(&ended(128, "", &[])), None);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RANGE};
+use reqwest::redirect::Policy;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
@@ -27,7 +28,7 @@ const TRIES: u32 = 3;
 /// Largest body that is read, in bytes.
 const BODY: u64 = 8 << 20;
 /// Pages of a list that are followed.
-const PAGES: usize = 20;
+const PAGES: usize = 100;
 
 /// How the client is set up.
 pub struct HerokuOptions {
@@ -73,6 +74,10 @@ pub(super) struct Lost {
     pub(super) fault: Fault,
     /// The request may have reached the other side.
     pub(super) sent: bool,
+    /// The status that had come before the body was cut.
+    pub(super) status: Option<u16>,
+    /// Nothing came in time: asking at once again would only wait as long again.
+    pub(super) late: bool,
 }
 
 impl Heroku {
@@ -83,14 +88,15 @@ impl Heroku {
     pub fn new(options: HerokuOptions) -> Result<Arc<Self>, Fault> {
         let what = || format!("setting up the client of {}", options.api_url);
         check_url(&options.api_url)?;
+        check_token(&options.token)?;
         options.redactor.learn(&options.token);
         let loopback = is_loopback(&options.api_url);
-        let build = |timeout: Duration, bypass: bool| {
+        let build = |timeout: Duration, bypass: bool, redirects: Policy| {
             let builder = Client::builder()
                 .user_agent(concat!("runbook/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(5))
                 .timeout(timeout)
-                .redirect(reqwest::redirect::Policy::none())
+                .redirect(redirects)
                 .retry(reqwest::retry::never())
                 .pool_idle_timeout(Duration::from_secs(30));
             let builder = if bypass { builder.no_proxy() } else { builder };
@@ -99,9 +105,10 @@ impl Heroku {
                     .hint("check SSL_CERT_FILE and the proxy variables")
             })
         };
-        let http = build(WRITE_TIMEOUT, loopback)?;
+        // The token goes to the one place it is meant for.
+        let http = build(WRITE_TIMEOUT, loopback, Policy::none())?;
         let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
-        let pages = build(READ_TIMEOUT, pages_loopback || loopback)?;
+        let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
         Ok(Arc::new(Self {
             options,
             http,
@@ -135,13 +142,14 @@ impl Heroku {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let url = format!("{}{path}", self.options.api_url.trim_end_matches('/'));
         let what = format!("{method} {path}");
+        let id = request_id();
         let timeout = if *method == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
         let mut request = self
             .http
             .request(method.clone(), &url)
             .timeout(timeout)
             .header(ACCEPT, "application/vnd.heroku+json; version=3")
-            .header("Request-Id", request_id())
+            .header("Request-Id", &id)
             .bearer_auth(self.options.token.expose_secret());
         if let Some(range) = range {
             request = request.header(RANGE, range);
@@ -149,10 +157,13 @@ impl Heroku {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let mut response = request.send().map_err(|error| Lost {
+        let mut response = request.send().map_err(|error| {
+            let mut fault = explain_transport(&what, &error, &self.options.redactor);
+            // Ours: Heroku keeps it, so support can find what became of a request without an answer.
+            fault.request_ids = vec![id.clone()];
             // A connection that never stood has carried nothing.
-            sent: !error.is_connect() && !error.is_builder(),
-            fault: explain_transport(&what, &error, &self.options.redactor),
+            let sent = !error.is_connect() && !error.is_builder();
+            Lost { sent, late: error.is_timeout() && sent, status: None, fault }
         })?;
         self.note(&response);
         let status = response.status().as_u16();
@@ -161,7 +172,11 @@ impl Heroku {
         if let Err(error) = response.by_ref().take(BODY).read_to_end(&mut bytes) {
             let mut fault = Fault::new(FaultKind::Broken, what, format!("the answer was cut short: {error}"));
             fault.request_ids = request_ids(&headers);
-            return Err(Lost { fault, sent: true });
+            if fault.request_ids.is_empty() {
+                fault.request_ids.push(id);
+            }
+            let late = error.kind() == std::io::ErrorKind::TimedOut;
+            return Err(Lost { fault, sent: true, status: Some(status), late });
         }
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&bytes).into_owned() })
     }
@@ -195,6 +210,7 @@ impl Heroku {
         let mut tried = 0;
         loop {
             tried += 1;
+            let mut late = false;
             let fault = match self.send(&Method::GET, path, None, range) {
                 Ok(answer) if answer.status == 200 || answer.status == 206 => {
                     if let Ok(json) = serde_json::from_str(&answer.body) {
@@ -209,9 +225,13 @@ impl Heroku {
                     fault
                 }
                 Ok(answer) => explain("GET", path, &answer, &self.options.redactor),
-                Err(lost) => lost.fault,
+                Err(lost) => {
+                    late = lost.late;
+                    lost.fault
+                }
             };
-            let again = matches!(fault.kind, FaultKind::Network | FaultKind::Broken) && tried < TRIES;
+            let again =
+                matches!(fault.kind, FaultKind::Network | FaultKind::Broken) && !late && tried < TRIES;
             if !again {
                 return Err(fault);
             }
@@ -234,11 +254,15 @@ impl Heroku {
             let next = headers.get("Next-Range").and_then(|value| value.to_str().ok());
             match next {
                 Some(next) if status == 206 && items.len() < most => range = Some(next.to_owned()),
-                _ => break,
+                _ => {
+                    items.truncate(most);
+                    return Ok(items);
+                }
             }
         }
-        items.truncate(most);
-        Ok(items)
+        // Half a list would prove what is not so: a dyno that is not listed is no dyno that is gone.
+        let why = format!("the list did not end after {PAGES} pages");
+        Err(Fault::new(FaultKind::Broken, format!("GET {path}"), why))
     }
 
     /// A change, sent once. A lost answer, or one from a broken server, leaves it in doubt.
@@ -270,6 +294,10 @@ impl Heroku {
                 } else {
                     Err(ChangeError::nothing_changed(fault))
                 }
+            }
+            // Accepted, though what it said is lost: there is nothing that could still land.
+            Err(lost) if lost.status.is_some_and(|status| (200..300).contains(&status)) => {
+                Err(ChangeError::in_doubt(lost.fault, 0))
             }
             Err(lost) if lost.sent => Err(ChangeError::in_doubt(lost.fault, settle)),
             Err(lost) => Err(ChangeError::nothing_changed(lost.fault)),
@@ -307,6 +335,34 @@ fn request_id() -> String {
     )
 }
 
+/// A token with a line break or a blank in it cannot be sent, and is no token.
+fn check_token(token: &Secret) -> Result<(), Fault> {
+    let text = token.expose_secret();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        FaultKind::Credentials,
+        "using the Heroku token",
+        "it is empty, or holds blanks, line breaks or letters that no token has",
+    )
+    .hint("`export HEROKU_API_KEY=$(heroku auth:token)`"))
+}
+
+/// A wiki's front page often only points at its main page. Those of another host are not followed: a rehearsal whose
+/// settings name the production site must not measure that.
+fn same_site() -> Policy {
+    Policy::custom(|attempt| {
+        let first = attempt.previous().first();
+        let same = first.is_some_and(|url| {
+            url.host_str() == attempt.url().host_str()
+                && (url.port_or_known_default() == attempt.url().port_or_known_default()
+                    || (url.scheme() == "http" && attempt.url().scheme() == "https" && url.port().is_none()))
+        });
+        if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    })
+}
+
 /// The token goes over TLS, or nowhere but to this machine.
 fn check_url(url: &str) -> Result<(), Fault> {
     if url.starts_with("https://") || (url.starts_with("http://") && is_loopback(url)) {
@@ -336,6 +392,14 @@ pub(in crate::platform) fn is_loopback(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_said_before_anything_is() {
+        for (token, good) in [("HRKU-abc", true), ("", false), ("abc\n", false), ("a b", false), ("ä", false)]
+        {
+            assert_eq!(check_token(&Secret::from(token)).is_ok(), good, "{token:?}");
+        }
+    }
 
     #[test]
     fn plain_http_is_for_this_machine_only() {

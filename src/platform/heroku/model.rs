@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::platform::facts::{App, BuildOrigin, Dyno, Formation, Release, ReleaseStatus, Slug};
+use crate::platform::facts::{App, Build, Dyno, Formation, Release, ReleaseStatus, Slug};
 use crate::source::escape_controls;
 
 fn text(json: &Json, key: &str) -> String {
@@ -17,7 +17,7 @@ fn number(json: &Json, key: &str) -> u64 {
     json.get(key).and_then(Json::as_u64).unwrap_or_default()
 }
 
-pub(super) fn app(json: &Json, preboot: bool, origin: BuildOrigin) -> App {
+pub(super) fn app(json: &Json) -> App {
     App {
         id: text(json, "id"),
         name: text(json, "name"),
@@ -25,16 +25,19 @@ pub(super) fn app(json: &Json, preboot: bool, origin: BuildOrigin) -> App {
         generation: inner(json, "generation", "name"),
         stack: inner(json, "stack", "name"),
         maintenance: json.get("maintenance").and_then(Json::as_bool).unwrap_or_default(),
-        preboot,
-        origin,
     }
 }
 
 pub(super) fn dyno(json: &Json) -> Dyno {
+    let name = text(json, "name");
+    let kind = match text(json, "type") {
+        kind if kind.is_empty() => name.split('.').next().unwrap_or_default().to_owned(),
+        kind => kind,
+    };
     Dyno {
         id: text(json, "id"),
-        name: text(json, "name"),
-        kind: text(json, "type"),
+        name,
+        kind,
         state: text(json, "state"),
         size: text(json, "size"),
         release: json.get("release").map(|release| number(release, "version")).unwrap_or_default(),
@@ -61,17 +64,33 @@ pub(super) fn release(json: &Json) -> Release {
         "expired" => ReleaseStatus::Expired,
         other => ReleaseStatus::Other(escape_controls(other).into_owned()),
     };
+    let slug = json.get("slug").and_then(|slug| slug.get("id")).and_then(Json::as_str).map(str::to_owned);
+    // Older answers do not say it: Heroku goes back to what succeeded and has code.
+    let eligible = json
+        .get("eligible_for_rollback")
+        .and_then(Json::as_bool)
+        .unwrap_or(status == ReleaseStatus::Succeeded && slug.is_some());
     Release {
         id: text(json, "id"),
         version: number(json, "version"),
         status,
         current: json.get("current").and_then(Json::as_bool).unwrap_or_default(),
-        eligible_for_rollback: json.get("eligible_for_rollback").and_then(Json::as_bool).unwrap_or_default(),
+        eligible_for_rollback: eligible,
         description: text(json, "description"),
-        slug: json.get("slug").and_then(|slug| slug.get("id")).and_then(Json::as_str).map(str::to_owned),
+        slug,
         user: inner(json, "user", "email"),
         created_at: text(json, "created_at"),
         output_stream_url: json.get("output_stream_url").and_then(Json::as_str).map(str::to_owned),
+    }
+}
+
+pub(super) fn build(json: &Json) -> Build {
+    Build {
+        pending: json.get("status").and_then(Json::as_str) == Some("pending"),
+        created_at: text(json, "created_at"),
+        from_github: ["url", "version_description"]
+            .iter()
+            .any(|key| inner(json, "source_blob", key).to_lowercase().contains("github")),
     }
 }
 

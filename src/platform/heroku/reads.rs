@@ -11,7 +11,9 @@ use super::client::{Heroku, is_loopback};
 use super::{logs, model};
 use crate::health::{PageReading, Reading};
 use crate::platform::error::{Fault, FaultKind};
-use crate::platform::facts::{App, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug};
+use crate::platform::facts::{
+    App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
+};
 use crate::platform::reads::HerokuReads;
 use crate::platform::secret::Secret;
 
@@ -31,10 +33,16 @@ const PAGE_BYTES: u64 = 64 << 10;
 impl Heroku {
     /// The account's e-mail: a cheap check of the token.
     ///
+    /// A token of narrow scope may not read it, and is good for the app all the same: then it is empty.
+    ///
     /// # Errors
     /// Wrong token, no answer.
     pub fn account(&self) -> Result<String, Fault> {
-        let (json, _, _) = self.get("/account", None)?;
+        let json = match self.get("/account", None) {
+            Ok((json, _, _)) => json,
+            Err(fault) if fault.kind == FaultKind::Forbidden => return Ok(String::new()),
+            Err(fault) => return Err(fault),
+        };
         Ok(crate::source::escape_controls(json["email"].as_str().unwrap_or_default()).into_owned())
     }
 
@@ -84,36 +92,52 @@ impl Heroku {
             }
         }
     }
-
-    /// Who deploys the app, as the newest releases and builds tell.
-    fn origin(&self) -> BuildOrigin {
-        let newest = self.releases(5).unwrap_or_default();
-        if newest.iter().any(|release| release.description.starts_with("Promote")) {
-            return BuildOrigin::Pipeline;
-        }
-        let range = "created_at ..; order=desc, max=1".to_owned();
-        let builds = self.list(&self.of_app("/builds"), Some(range), 1).unwrap_or_default();
-        let github = builds.iter().any(|build| {
-            let source = &build["source_blob"];
-            let url = source["url"].as_str().unwrap_or_default();
-            url.contains("github.com")
-                || source["version_description"].as_str().unwrap_or_default().contains("github")
-        });
-        if github { BuildOrigin::GitHub } else { BuildOrigin::Git }
-    }
 }
 
 impl HerokuReads for Heroku {
     fn app(&self) -> Result<App, Fault> {
         let (json, _, _) = self.get(&self.of_app(""), None)?;
-        let preboot = self
-            .get(&self.of_app("/features/preboot"), None)
-            .is_ok_and(|(feature, _, _)| feature["enabled"].as_bool().unwrap_or_default());
-        Ok(model::app(&json, preboot, self.origin()))
+        Ok(model::app(&json))
+    }
+
+    fn preboot(&self) -> Result<bool, Fault> {
+        match self.get(&self.of_app("/features/preboot"), None) {
+            Ok((feature, _, _)) => Ok(feature["enabled"].as_bool().unwrap_or_default()),
+            // Apps whose dynos cannot have it.
+            Err(fault) if fault.kind == FaultKind::Missing => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn origin(&self) -> Result<BuildOrigin, Fault> {
+        if self.releases(10)?.iter().any(|release| release.description.starts_with("Promote")) {
+            return Ok(BuildOrigin::Pipeline);
+        }
+        if self.builds(10)?.iter().any(|build| build.from_github) {
+            return Ok(BuildOrigin::GitHub);
+        }
+        // Coupled, though nothing was promoted lately. Most apps are in no pipeline, which is answered by 404.
+        let coupled = self.get(&self.of_app("/pipeline-couplings"), None);
+        let stage = coupled.ok().and_then(|(json, _, _)| json["stage"].as_str().map(str::to_owned));
+        Ok(if stage.as_deref() == Some("production") { BuildOrigin::Pipeline } else { BuildOrigin::Git })
+    }
+
+    fn builds(&self, newest: usize) -> Result<Vec<Build>, Fault> {
+        let range = format!("created_at ..; order=desc, max={}", newest.clamp(1, 1000));
+        match self.list(&self.of_app("/builds"), Some(range), newest) {
+            Ok(builds) => Ok(builds.iter().map(model::build).collect()),
+            Err(fault) if fault.kind == FaultKind::Missing => Ok(Vec::new()),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn dynos(&self) -> Result<Vec<Dyno>, Fault> {
-        Ok(self.list(&self.of_app("/dynos"), None, 2000)?.iter().map(model::dyno).collect())
+        let mut dynos: Vec<Dyno> =
+            self.list(&self.of_app("/dynos"), None, 2000)?.iter().map(model::dyno).collect();
+        // As people count them: `web.2` before `web.10`.
+        let number = |dyno: &Dyno| dyno.name.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+        dynos.sort_by(|a, b| a.kind.cmp(&b.kind).then(number(a).cmp(&number(b))));
+        Ok(dynos)
     }
 
     fn formation(&self) -> Result<Vec<Formation>, Fault> {
@@ -153,7 +177,11 @@ impl HerokuReads for Heroku {
                 (Some(_), None) => "removed",
                 _ => "added",
             };
-            let holds_it = database.is_some() && (a == database.as_deref());
+            let is_database = |value: Option<&str>| {
+                value.is_some_and(|value| value.starts_with("mysql") && value.contains("://"))
+                    || (value.is_some() && value == database.as_deref())
+            };
+            let holds_it = is_database(a) || is_database(b);
             changes.push(ConfigChange {
                 key: crate::source::escape_controls(key).into_owned(),
                 change: change.to_owned(),
@@ -210,7 +238,8 @@ impl HerokuReads for Heroku {
         let parsed = reader
             .split(b'\n')
             .map_while(Result::ok)
-            .filter_map(|line| logs::parse(&String::from_utf8_lossy(&line), &self.options.redactor));
+            .filter_map(|line| logs::parse(&String::from_utf8_lossy(&line), &self.options.redactor))
+            .filter(|line| dyno.is_none_or(|dyno| line.process.is_empty() || line.process == dyno));
         let mut kept: Vec<LogLine> = parsed.collect();
         let skip = kept.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
         Ok(kept.split_off(skip))
