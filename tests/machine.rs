@@ -15,12 +15,14 @@ use runbook::platform::{
 };
 
 type Sampled = BTreeMap<Metric, Value>;
+type Read<'w> = Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>;
+type Answer<'w, T> = Box<dyn FnMut() -> T + 'w>;
 
 /// A world: what each sample reads, and how requests are answered.
 struct World<'w> {
-    sample: Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>,
+    sample: Read<'w>,
     perform: Box<dyn FnMut(&Change) -> Performance + 'w>,
-    reconcile: Box<dyn FnMut() -> Result<Reconciled, Fault> + 'w>,
+    reconcile: Answer<'w, Result<Reconciled, Fault>>,
     /// Seconds of the changes performed.
     changed_at: Vec<u64>,
     interrupt_at: Option<u64>,

@@ -25,7 +25,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     // Complete lines end with a newline, so the last piece is empty unless it is torn.
     let tail = lines.pop().unwrap_or_default();
-    let mut torn = !tail.is_empty();
+    let torn = !tail.is_empty();
     let Some((header, lines)) = lines.split_first() else {
         return Err(JournalError::Empty { path: path.to_owned() });
     };
@@ -45,12 +45,8 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
                 entries.push(entry);
                 head = crc;
             }
-            // A line that was written in part and then closed off by a later write cannot be: nothing is written after
-            // a failed write. So damage anywhere but in the last line is no accident of a crash.
-            Err(why) if index + 1 == lines.len() && !torn && why.starts_with("cut") => {
-                let _ = why;
-                torn = true;
-            }
+            // A line ends with its newline, and nothing is written after a failed write: a whole line that does not
+            // fit is no accident of a crash.
             Err(why) => return Err(damaged(number, why)),
         }
     }
