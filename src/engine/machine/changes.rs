@@ -40,6 +40,8 @@ impl Machine {
                 frame.phase = Phase::Performing { change, before, nonce };
             }
             Ok(Next::Wait { awaited, again }) => self.pause(now, awaited, again, events),
+            // A dry run asks nobody.
+            Ok(Next::Ask { .. }) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
             Ok(Next::Ask { question, assent }) => self.set_phase(Phase::Asking { question, assent }),
             Ok(Next::Done(done)) => self.action_done(now, done, events),
         }
