@@ -298,6 +298,20 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "found done, not repeated");
     assert!(told.seconds >= 7, "not read back before: {}", told.seconds);
 
+    // The API is down when it is to be read back: it is asked again until it answers.
+    let mut looks = 0;
+    let mut down = World::at(|_, _| usage(0.1));
+    down.perform = Box::new(move |_| lost());
+    down.reconcile = Box::new(move || {
+        looks += 1;
+        if looks < 4 {
+            return Err(Fault::new(FaultKind::Broken, "reading the dynos", "503"));
+        }
+        Ok(Reconciled::Happened(Effect::Accepted))
+    });
+    let told = down.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "settled, not repeated");
+
     let mut unclear = World::at(|_, _| usage(0.1));
     unclear.perform = Box::new(move |_| lost());
     unclear.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
@@ -401,9 +415,9 @@ fn an_api_that_is_down_after_the_change_is_waited_for_and_no_longer_than_the_ste
         let mut world = World::at(|_, _| usage(0.1));
         world.decide = Box::new(move |_, progress| {
             looks += u32::from(!progress.made.is_empty());
-            (1..=answers_again_after).contains(&looks).then(|| {
-                Err(Fault::new(FaultKind::Broken, "reading the dynos", "503").into())
-            })
+            (1..=answers_again_after)
+                .contains(&looks)
+                .then(|| Err(Fault::new(FaultKind::Broken, "reading the dynos", "503").into()))
         });
         world.run(steps)
     };
@@ -463,9 +477,7 @@ fn with_preboot_only_samples_count_that_the_old_dynos_no_longer_served() {
 
 #[test]
 fn step_by_step_each_step_is_asked_about_and_a_no_ends_the_run() {
-    let asked = |told: &Told| {
-        told.events.iter().filter(|event| matches!(event, Event::Asked { .. })).count()
-    };
+    let asked = |told: &Told| told.events.iter().filter(|event| matches!(event, Event::Asked { .. })).count();
     let mut world = World::at(|_, _| usage(0.1));
     world.config.stepwise = true;
     let told = world.run(GATED);

@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use runbook::action::{Done, Failure, Next, Progress, Status};
-use runbook::engine::{
-    Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus,
-};
+use runbook::engine::{Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus};
 use runbook::expr::Truth;
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
@@ -19,7 +17,8 @@ use runbook::platform::{
     Before, Certainty, Change, ChangeError, DynoScope, Effect, Fault, FaultKind, Reconciled,
 };
 
-const HEAD: &str = "runbook: 1\nname: t\nsummary: t\nhealth:\n  healthy: usage < 40% and refused == 0 and live\n";
+const HEAD: &str =
+    "runbook: 1\nname: t\nsummary: t\nhealth:\n  healthy: usage < 40% and refused == 0 and live\n";
 
 /// Runbooks with every part of the language that the machine knows.
 const RUNBOOKS: [&str; 6] = [
@@ -78,7 +77,12 @@ impl Tape {
         match self.next() % 12 {
             9 => return fault(FaultKind::Network),
             10 => return fault(FaultKind::Crashed),
-            11 => return Ok(Next::Wait { awaited: "the tape".into(), again: std::time::Duration::from_secs(2) }),
+            11 => {
+                return Ok(Next::Wait {
+                    awaited: "the tape".into(),
+                    again: std::time::Duration::from_secs(2),
+                });
+            }
             8 if progress.made.is_empty() => {
                 return Ok(Next::Done(Done { status: Status::NothingToDo, ..Done::default() }));
             }
@@ -115,7 +119,8 @@ impl Tape {
     }
 
     fn reconcile(&mut self) -> Result<Reconciled, Fault> {
-        match self.next() % 4 {
+        match self.next() % 5 {
+            4 => Err(Fault::new(FaultKind::Network, "reading back", "as the tape has it")),
             0 => Ok(Reconciled::Happened(Effect::FoundDone)),
             1 | 2 => Ok(Reconciled::DidNotHappen),
             _ => Ok(Reconciled::CannotTell("the tape does not say".into())),

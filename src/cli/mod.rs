@@ -69,7 +69,9 @@ pub fn main() -> u8 {
                 return 0;
             }
             let mut arguments = std::env::args_os().skip(1);
-            if arguments.next().is_some_and(|command| command == "run") && arguments.any(|text| text == "--json") {
+            if arguments.next().is_some_and(|command| command == "run")
+                && arguments.any(|text| text == "--json")
+            {
                 // Who reads the stream gets its last line, also when the line that started it was wrong.
                 let why = error.to_string();
                 let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");

@@ -18,6 +18,7 @@ use crate::platform::Opened;
 use crate::source::render;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArgs {
     /// The runbook's name (`runbook list`).
     name: String,
@@ -168,4 +169,3 @@ fn target_of(args: &RunArgs, opened: &Opened, app: &str) -> Result<Target, Stop>
         pages: opened.pages.clone(),
     })
 }
-

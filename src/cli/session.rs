@@ -363,6 +363,7 @@ impl<'a> Session<'a> {
             run_id: run.clone(),
             interactive: self.terminal && !self.args.yes,
             latest: self.latest.clone(),
+            acted: false,
         };
         // Samples of the first look belong to the run: they come first.
         let ended = first
@@ -370,9 +371,10 @@ impl<'a> Session<'a> {
             .try_for_each(|event| driver.write(event))
             .and_then(|()| early.into_iter().try_for_each(|sample| driver.sampled(machine, sample)))
             .and_then(|()| driver.run(machine));
+        let acted = driver.acted;
         if let Err(fault) = ended {
             let clock = self.opened.observer.clock();
-            let event = unwritten(machine, clock.now(), &fault);
+            let event = unwritten(machine, clock.now(), acted, &fault);
             collected.event(&Stamp { seq: 0, at: clock.wall(), run }, &event);
         }
         Ended { summary: collected.summary, code: collected.code }
@@ -380,9 +382,9 @@ impl<'a> Session<'a> {
 }
 
 /// The last event of a run whose journal could not be written: nothing was done after that.
-fn unwritten(machine: &mut Machine, now: Moment, fault: &Fault) -> Event {
+fn unwritten(machine: &mut Machine, now: Moment, acted: bool, fault: &Fault) -> Event {
     // Before any change the state directory is unusable; after one, the run has failed on its way.
-    let outcome = if machine.touched() { Outcome::Failed } else { Outcome::Unusable };
+    let outcome = if acted { Outcome::Failed } else { Outcome::Unusable };
     let hints: String = fault.hints.iter().map(|hint| format!("; {hint}")).collect();
     machine.broken(now, outcome, format!("{fault}{hints}"))
 }

@@ -43,8 +43,11 @@ fn show(args: &ShowArgs) -> Result<(), Stop> {
     let mut out = Vec::new();
     let mut summary = Summary::default();
     {
-        let mut teller: Box<dyn Listener> =
-            if args.json { Box::new(JsonLines::new(&mut out, Arc::default())) } else { Box::new(Plain::new(&mut out)) };
+        let mut teller: Box<dyn Listener> = if args.json {
+            Box::new(JsonLines::new(&mut out, Arc::default()))
+        } else {
+            Box::new(Plain::new(&mut out))
+        };
         for entry in &recorded.entries {
             let stamp = Stamp { seq: entry.seq, at: entry.at, run: Some(id.clone()) };
             teller.event(&stamp, &entry.event);

@@ -91,12 +91,8 @@ impl Ending {
     }
 
     fn claim(&self, who: Owner) -> bool {
-        let taken = self.owner.compare_exchange(
-            Owner::Nobody as u8,
-            who as u8,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let taken =
+            self.owner.compare_exchange(Owner::Nobody as u8, who as u8, Ordering::SeqCst, Ordering::SeqCst);
         taken.map_or_else(|owner| owner == who as u8, |_| true)
     }
 
@@ -123,7 +119,8 @@ impl Ending {
             // The run is over, and its last words are being written.
             return;
         }
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|told| told.run.clone());
+        let run =
+            self.run.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|told| told.run.clone());
         let why = match &run {
             None => format!("interrupted ({name}); nothing was changed"),
             Some(run) => format!(

@@ -146,6 +146,8 @@ pub struct Driver<'a> {
     pub interactive: bool,
     /// The latest sample's metrics.
     pub latest: Measurements,
+    /// A change was begun.
+    pub acted: bool,
 }
 
 impl Driver<'_> {
@@ -320,6 +322,7 @@ impl Driver<'_> {
         change: &Change,
         timeout: Duration,
     ) -> Result<Performance, Fault> {
+        self.acted = true;
         let mode = self.mode;
         let outbox = self.outbox.clone();
         let mut failed = None;
@@ -330,7 +333,8 @@ impl Driver<'_> {
                 };
                 // A fault of our own in there must not leave the run waiting for ever.
                 let performed = catch_unwind(AssertUnwindSafe(|| mode.perform(change, timeout, &lines)));
-                let performance = performed.unwrap_or_else(|_| lost("the tool itself failed while performing it"));
+                let performance =
+                    performed.unwrap_or_else(|_| lost("the tool itself failed while performing it"));
                 let _ = outbox.send(Incoming::Performed(performance));
             });
             let request = change.request(&self.plan.record.target.app);
@@ -362,7 +366,10 @@ impl Driver<'_> {
 
 /// A change whose result is not known: the machine reads it back.
 fn lost(why: &str) -> Performance {
-    Performance::Failed(ChangeError::in_doubt(Fault::new(FaultKind::Broken, "performing a change", why), SETTLE_MS))
+    Performance::Failed(ChangeError::in_doubt(
+        Fault::new(FaultKind::Broken, "performing a change", why),
+        SETTLE_MS,
+    ))
 }
 
 /// The verb of a step, rungs and remedies included.

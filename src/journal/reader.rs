@@ -154,6 +154,36 @@ mod tests {
         }
 
         #[test]
+        fn any_damage_is_named_with_its_line_or_is_a_torn_end(
+            count in 1_u64..6,
+            at in any::<prop::sample::Index>(),
+            cut in 0_usize..40,
+            put in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b' '), Just(b'"')], 0..40),
+        ) {
+            let whole = journal(count);
+            let from = at.index(whole.len());
+            let to = (from + cut).min(whole.len());
+            let mut bytes = whole.clone();
+            bytes.splice(from..to, put);
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            match read("j", &bytes) {
+                // What is read is what was written, from the first entry on.
+                Ok(recorded) => {
+                    let all = read("j", &whole).unwrap().entries;
+                    prop_assert_eq!(&recorded.entries[..], &all[..recorded.entries.len()]);
+                    prop_assert_eq!(recorded.torn, bytes.last() != Some(&b'\n'));
+                }
+                Err(JournalError::Damaged { line, why, .. }) => {
+                    prop_assert!((2..=lines).contains(&line), "line {} of {}", line, lines);
+                    prop_assert!(!why.is_empty());
+                }
+                Err(JournalError::Format { found, .. }) => prop_assert!(found.len() <= 160),
+                Err(JournalError::Empty { .. }) => {}
+                Err(other) => prop_assert!(false, "{}", other),
+            }
+        }
+
+        #[test]
         fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read("j", &bytes);
         }

@@ -129,6 +129,7 @@ impl Listener for Console {
                 self.draw(metrics);
                 return;
             }
+            Event::RunStarted { record, .. } => self.line.set_prefix(record.runbook.clone()),
             Event::StepStarted { step, .. } => {
                 self.line.set_prefix(step.clone());
                 self.line.reset_elapsed();
@@ -159,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_gate_is_shown_clause_by_clause_and_never_wider_than_the_screen() {
-        let clause = |text: &str, reads: &str, truth| Clause { text: text.into(), reads: reads.into(), truth };
+        let clause =
+            |text: &str, reads: &str, truth| Clause { text: text.into(), reads: reads.into(), truth };
         let live = Live {
             step: "prove".into(),
             awaited: None,

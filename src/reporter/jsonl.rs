@@ -105,7 +105,10 @@ mod tests {
         let stamp = Stamp { seq: 9, at: jiff::Timestamp::UNIX_EPOCH, run: Some("r".into()) };
         JsonLines::new(&mut out, Arc::default()).event(&stamp, &event);
         let line: Json = serde_json::from_slice(&out).unwrap();
-        assert_eq!((&line["seq"], &line["run"], &line["type"]), (&json!(1), &json!("r"), &json!("step_finished")));
+        assert_eq!(
+            (&line["seq"], &line["run"], &line["type"]),
+            (&json!(1), &json!("r"), &json!("step_finished"))
+        );
         assert_eq!((&line["before"]["usage"], &line["after"]["usage"]), (&json!(0.97), &json!(0.1)));
         assert_eq!(line["before"]["time_to_full"], Json::Null);
         assert_eq!((&line["status"], &line["why"]), (&json!("gate_shut"), &json!("because")));

@@ -49,6 +49,31 @@ impl<W: Write> Plain<W> {
         let _ = self.out.flush();
     }
 
+    fn step_finished(&mut self, stamp: &Stamp, event: &Event) {
+        let Event::StepFinished { step, status, done, before, after, took_ms } = event else { return };
+        let summary = done.as_ref().map(|done| done.summary.as_str());
+        let failure = match status {
+            StepStatus::Failed { failure, .. } => Some(failure),
+            _ => None,
+        };
+        let told = self.told.take();
+        let told = failure.is_some_and(|failure| told.as_ref() == Some(&failure.fault));
+        let mut text = step_line(step, status, summary, *took_ms, !told);
+        if !before.is_empty() && !matches!(status, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
+            text.push_str(&format!(" [connections {} → {}]", connections(before), connections(after)));
+        }
+        for note in done.iter().flat_map(|done| &done.notes) {
+            text.push_str(&format!("\n  {note}"));
+        }
+        if let Some(failure) = failure {
+            let lines = if told { evidence_lines(failure) } else { failure_lines(failure) };
+            for line in lines {
+                text.push_str(&format!("\n{line}"));
+            }
+        }
+        self.say(stamp, &text);
+    }
+
     /// Whether a sample is worth a line.
     fn worth(&mut self, stamp: &Stamp, usage: Option<f64>) -> bool {
         let worth = match &self.shown {
@@ -103,9 +128,10 @@ impl<W: Write> Listener for Plain<W> {
                 self.say(stamp, &format!("  retry {attempt} in {}{why}", super::words::took(*delay_ms)));
             }
             Event::Awaiting { awaited, .. } => self.say(stamp, &format!("  … {awaited}")),
-            // The skipped step says the same in its own line.
-            Event::Verdict { gate: GateKind::When, open: false, .. } => {}
-            Event::Verdict { gate: kind, open, evaluation, waited_ms, why, .. } => {
+            // A step that is skipped says the same in its own line.
+            Event::Verdict { gate: kind, open, evaluation, waited_ms, why, .. }
+                if *open || *kind != GateKind::When =>
+            {
                 let word = if *open { "holds" } else { "does not hold" };
                 let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
                 let after = match waited_ms {
@@ -139,41 +165,17 @@ impl<W: Write> Listener for Plain<W> {
                     );
                 }
             }
-            Event::StepFinished { step, status, done, before, after, took_ms } => {
-                let summary = done.as_ref().map(|done| done.summary.as_str());
-                let failure = match status {
-                    StepStatus::Failed { failure, .. } => Some(failure),
-                    _ => None,
-                };
-                let told = self.told.take();
-                let told = failure.is_some_and(|failure| told.as_ref() == Some(&failure.fault));
-                let mut text = step_line(step, status, summary, *took_ms, !told);
-                if !before.is_empty() && !matches!(status, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
-                    text.push_str(&format!(
-                        " [connections {} → {}]",
-                        connections(before),
-                        connections(after)
-                    ));
-                }
-                for note in done.iter().flat_map(|done| &done.notes) {
-                    text.push_str(&format!("\n  {note}"));
-                }
-                if let Some(failure) = failure {
-                    let lines = if told { evidence_lines(failure) } else { failure_lines(failure) };
-                    for line in lines {
-                        text.push_str(&format!("\n{line}"));
-                    }
-                }
-                self.say(stamp, &text);
-            }
+            Event::StepFinished { .. } => self.step_finished(stamp, event),
             Event::Interrupted { signal } => {
                 self.say(
                     stamp,
-                    &format!("{signal}: stopping, after the change in hand if there is one; again to leave at once"),
+                    &format!(
+                        "{signal}: stopping, after the change in hand if there is one; again to leave at once"
+                    ),
                 );
             }
             Event::Notice { text } => self.say(stamp, text),
-            Event::Plan { .. } | Event::Done { .. } | Event::RunFinished { .. } => {}
+            Event::Plan { .. } | Event::Done { .. } | Event::Verdict { .. } | Event::RunFinished { .. } => {}
         }
     }
 }

@@ -167,13 +167,13 @@ fn gate_words(gate: &Gate) -> String {
 
 /// How a condition reads now.
 fn reading(view: &PlanView<'_>, step: &str, label: &str) -> String {
-    view.readings
-        .iter()
-        .find(|(id, kind, _)| id == step && kind == label)
-        .map_or(String::new(), |(_, _, evaluation)| match evaluation.clauses.as_slice() {
+    view.readings.iter().find(|(id, kind, _)| id == step && kind == label).map_or(
+        String::new(),
+        |(_, _, evaluation)| match evaluation.clauses.as_slice() {
             [one] => format!(" [now: {}, {}]", mark(one.truth), one.reads),
             _ => format!(" [now: {}]", clauses(evaluation).join("; ")),
-        })
+        },
+    )
 }
 
 /// What a step would do: requests, details, the forecast, what stays unknown.

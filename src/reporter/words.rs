@@ -86,12 +86,12 @@ pub(crate) fn clauses(evaluation: &Evaluation) -> Vec<String> {
         .iter()
         .map(|clause| {
             // `live: yes (live true)` says it twice.
-            let plain = clause.reads.strip_prefix(&clause.text).is_some_and(|rest| matches!(rest, " true" | " false"));
-            let reads = if clause.reads.is_empty() || plain {
-                String::new()
-            } else {
-                format!(" ({})", clause.reads)
-            };
+            let plain = clause
+                .reads
+                .strip_prefix(&clause.text)
+                .is_some_and(|rest| matches!(rest, " true" | " false"));
+            let reads =
+                if clause.reads.is_empty() || plain { String::new() } else { format!(" ({})", clause.reads) };
             format!("{}: {}{reads}", clause.text, mark(clause.truth))
         })
         .collect()

@@ -15,6 +15,11 @@ use crate::platform::{Before, Certainty, Change, Effect, Fault, FaultKind, Recon
 /// How soon a verb looks again when it could not be told how its change ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
+/// The other side did not answer, which says nothing about what is there.
+const fn blind(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Network | FaultKind::Broken | FaultKind::Limited)
+}
+
 impl Machine {
     /// The verb has spoken.
     pub(super) fn decided(&mut self, now: Moment, word: Result<Next, Failure>, events: &mut Vec<Event>) {
@@ -90,9 +95,8 @@ impl Machine {
             self.finish_frame(now, StepStatus::WouldRun, events);
             return;
         }
-        let blind = matches!(failure.fault.kind, FaultKind::Network | FaultKind::Broken | FaultKind::Limited);
         let spent = now.since(frame.progress.began);
-        if blind && !frame.progress.made.is_empty() && spent < frame.step.timeout {
+        if blind(&failure.fault) && !frame.progress.made.is_empty() && spent < frame.step.timeout {
             self.pause(now, format!("an answer, to prove the change ({failure})"), LOOK_AGAIN, events);
             return;
         }
@@ -254,6 +258,19 @@ impl Machine {
             Ok(Reconciled::CannotTell(why)) => {
                 settled("cannot_tell", Some(why.clone()));
                 self.doubt(now, &change, &why, events);
+            }
+            // Whoever does not answer now may in a moment: a doubt is settled by looking, not by giving up at once.
+            Err(fault)
+                if blind(&fault)
+                    && !self.interrupted
+                    && now.since(frame.progress.began) < frame.step.timeout =>
+            {
+                let awaited = format!("an answer, to read back what became of the change ({fault})");
+                if frame.awaited.as_ref() != Some(&awaited) {
+                    frame.awaited = Some(awaited.clone());
+                    events.push(Event::Awaiting { step, awaited });
+                }
+                frame.phase = Phase::Settling { until: now.plus(LOOK_AGAIN), change, before, nonce, error };
             }
             Err(fault) => {
                 settled("cannot_tell", Some(fault.to_string()));

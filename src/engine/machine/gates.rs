@@ -72,7 +72,8 @@ impl Machine {
         // What was measured before the last change says nothing about now.
         let stale = self.latest.as_ref().is_some_and(|latest| latest.at < self.counts_from);
         let mut evaluation = self.evaluate(&when);
-        let measured = when.names().iter().any(|name| !name.starts_with("steps.") && !name.starts_with("inputs."));
+        let measured =
+            when.names().iter().any(|name| !name.starts_with("steps.") && !name.starts_with("inputs."));
         if stale && measured {
             evaluation.truth = Truth::Unknown;
         }

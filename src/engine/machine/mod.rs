@@ -42,6 +42,7 @@ const SLACK: f64 = 0.02;
 
 /// What the machine must know of the run besides its plan.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run")]
 pub struct Config {
     /// The run's id; nonces derive from it.
     pub run: String,
@@ -235,11 +236,6 @@ impl Machine {
         self.interrupted = true;
     }
 
-    /// A change has been intended in this run.
-    pub const fn touched(&self) -> bool {
-        self.touched
-    }
-
     /// The run cannot go on, for a reason outside it (its journal cannot be written): its last event.
     pub fn broken(&mut self, now: Moment, outcome: Outcome, why: String) -> Event {
         self.finished = true;
@@ -252,7 +248,9 @@ impl Machine {
         self.tally.samples += 1;
         if !self.touched {
             // Before the first change: of each metric what was measured last. A person may have thought long at the prompt.
-            self.first.get_or_insert_default().extend(metrics.iter().map(|(metric, value)| (*metric, value.clone())));
+            self.first
+                .get_or_insert_default()
+                .extend(metrics.iter().map(|(metric, value)| (*metric, value.clone())));
         }
         self.latest = Some(Latest { number, at, metrics: metrics.clone() });
         let env = Readings { metrics, plan: &self.plan, outputs: &self.outputs };
