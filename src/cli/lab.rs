@@ -281,10 +281,10 @@ fn status(dir: &Path, json: bool) -> Result<u8, String> {
 }
 
 fn down(dir: &Path) -> Result<u8, String> {
-    let told = control::ask(dir, "down").map_err(|_| absent(dir))?;
-    // The socket goes while the folder is being removed: the whole folder must be gone.
-    let last = if told["keeps"] == true { control::socket(dir) } else { dir.to_owned() };
-    if door::wait_until(Duration::from_secs(40), || !last.exists()) {
+    control::ask(dir, "down").map_err(|_| absent(dir))?;
+    if door::wait_until(Duration::from_secs(40), || {
+        control::ask(dir, "status").is_err() && !control::socket(dir).exists()
+    }) {
         talk("the rehearsal has ended");
         return Ok(0);
     }

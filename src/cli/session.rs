@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
                 let reply = if self.args.yes || !self.terminal {
                     Reply::Nobody
                 } else {
-                    prompt.confirm(&format!("{}. Ship them too?", consent.question), false).0
+                    prompt.confirm(&format!("{}. Do it all the same?", consent.question), false).0
                 };
                 match reply {
                     Reply::Yes => self.facts.consents.push(consent.question.clone()),

@@ -52,7 +52,7 @@ pub fn serve(site: &Site, dir: &Path, mut stop: impl FnMut() -> bool) -> io::Res
                         Err(_) => json!({ "error": "rate wants a number" }),
                     },
                     (Some("down"), None) => {
-                        let _ = asked.reply.send(json!({ "down": true, "keeps": site.keeps() }));
+                        let _ = asked.reply.send(json!({ "down": true }));
                         return Ok(());
                     }
                     _ => json!({ "error": "status, rate N, down" }),

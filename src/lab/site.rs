@@ -61,12 +61,9 @@ struct Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = if self.keep {
-            // A folder that stays has no rehearsal in it any more.
-            fs::remove_file(super::control::socket(&self.dir))
-        } else {
-            fs::remove_dir_all(&self.dir)
-        };
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 
@@ -85,11 +82,6 @@ fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
 }
 
 impl Site {
-    /// Whether its folder stays behind.
-    pub fn keeps(&self) -> bool {
-        self.options.keep
-    }
-
     /// Builds everything and waits until the incident is there.
     ///
     /// # Errors

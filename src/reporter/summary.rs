@@ -159,10 +159,11 @@ impl Summary {
         }
         out.push_str(&table.draw(width));
         if SHOWN.iter().any(|(key, _)| end.before.contains_key(key) != end.after.contains_key(key)) {
-            out.push_str("  –: not measured");
+            let mut note = "  –: not measured".to_owned();
             if end.before.contains_key(&Metric::Usage) && !end.before.contains_key(&Metric::Used) {
-                out.push_str(" (a refused login tells that the database is full, and nothing else)");
+                note.push_str(" (a refused login tells that the database is full, and nothing else)");
             }
+            out.push_str(&wrap(&note, width, 4));
             out.push('\n');
         }
         out.push('\n');

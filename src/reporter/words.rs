@@ -102,7 +102,8 @@ pub fn step_line(step: &str, ended: &StepStatus, summary: Option<&str>, millis: 
     let (mark, word) = status(ended);
     let mut line = format!("{mark} {step}: {word}");
     if !matches!(ended, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
-        line.push_str(&format!(" in {}", took(millis)));
+        let word = if matches!(ended, StepStatus::GateShut { .. }) { "after" } else { "in" };
+        line.push_str(&format!(" {word} {}", took(millis)));
     }
     match (reason(ended).filter(|_| why), summary.filter(|summary| !summary.is_empty())) {
         (Some(reason), _) => line.push_str(&format!(" — {reason}")),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::Performance;
-use super::{Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE, seconds};
+use super::{Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
 use crate::action::{Done, Failure, Made, Next};
 use crate::expr::Expr;
-use crate::health::Moment;
+use crate::health::{Moment, show_seconds};
 use crate::plan::{AfterGate, Body, Gate};
 use crate::platform::{Before, Certainty, Change, Effect, Fault, FaultKind, Reconciled};
 
@@ -67,7 +67,7 @@ impl Machine {
                 Fault::new(
                     FaultKind::Network,
                     format!("waiting for {awaited}"),
-                    format!("not seen within the step's {}", seconds(frame.step.timeout)),
+                    format!("not seen within the step's {}", show_seconds(frame.step.timeout.as_secs_f64())),
                 )
                 .hint("look at `heroku ps` and `heroku releases`; a longer `timeout:` on the step gives it more time"),
             );

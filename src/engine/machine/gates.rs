@@ -7,11 +7,9 @@ use super::super::env::Readings;
 use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::{Live, Request};
 use super::super::watch::{GateState, Watch};
-use super::{
-    Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, Stage, UNKNOWN_PATIENCE, millis, seconds,
-};
+use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, Stage, UNKNOWN_PATIENCE, millis};
 use crate::expr::{Evaluation, Expr, Truth};
-use crate::health::{Metric, Moment, Value};
+use crate::health::{Metric, Moment, Value, show_seconds};
 use crate::plan::{Body, Gate, IfUnknown, Step};
 
 impl Machine {
@@ -169,7 +167,11 @@ impl Machine {
         } else {
             let why = match watch.kind {
                 GateKind::Check => format!("the check is false: {}", watch.gate.until),
-                _ => format!("{} did not hold within {}", watch.gate.until, seconds(watch.gate.within)),
+                _ => format!(
+                    "{} did not hold within {}",
+                    watch.gate.until,
+                    show_seconds(watch.gate.within.as_secs_f64())
+                ),
             };
             self.shut(now, why, events);
         }

@@ -540,8 +540,3 @@ struct Decision {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
-
-fn seconds(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{seconds:.1} s") }
-}
