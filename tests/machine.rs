@@ -15,16 +15,23 @@ use runbook::platform::{
 };
 
 type Sampled = BTreeMap<Metric, Value>;
+type Read<'w> = Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>;
+type Decide<'w> = Box<dyn FnMut(&str, &Progress) -> Option<Result<Next, Failure>> + 'w>;
+type Answer<'w, T> = Box<dyn FnMut() -> T + 'w>;
 
 /// A world: what each sample reads, and how requests are answered.
 struct World<'w> {
-    sample: Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>,
+    sample: Read<'w>,
     perform: Box<dyn FnMut(&Change) -> Performance + 'w>,
-    reconcile: Box<dyn FnMut() -> Result<Reconciled, Fault> + 'w>,
+    reconcile: Answer<'w, Result<Reconciled, Fault>>,
     /// Seconds of the changes performed.
     changed_at: Vec<u64>,
     interrupt_at: Option<u64>,
-    dry: bool,
+    config: Config,
+    /// What a verb says instead of what the table has it say.
+    decide: Decide<'w>,
+    /// What a person answers.
+    answer: Option<bool>,
 }
 
 struct Told {
@@ -67,14 +74,20 @@ impl<'w> World<'w> {
             reconcile: Box::new(|| Ok(Reconciled::DidNotHappen)),
             changed_at: Vec::new(),
             interrupt_at: None,
-            dry: false,
+            config: Config { run: "r".into(), ..Config::default() },
+            decide: Box::new(|_, _| None),
+            answer: Some(true),
         }
     }
 
-    fn run(mut self, steps: &str) -> Told {
-        let plan = plan(steps);
-        let mut machine =
-            Machine::new(Arc::new(plan), Config { run: "r".into(), dry: self.dry, ..Config::default() });
+    fn run(self, steps: &str) -> Told {
+        self.run_with("", steps)
+    }
+
+    /// With further parts of the runbook before its steps.
+    fn run_with(mut self, parts: &str, steps: &str) -> Told {
+        let plan = plan(parts, steps);
+        let mut machine = Machine::new(Arc::new(plan), self.config.clone());
         let mut told = Told { events: Vec::new(), changes: 0, intended: 0, seconds: 0 };
         let (mut now, mut number, mut input) = (0_u64, 0, Input::Begin);
         for _ in 0..20_000 {
@@ -97,8 +110,10 @@ impl<'w> World<'w> {
                     told.seconds = now / 1000;
                     return told;
                 }
-                Request::Decide { step, progress } => Input::Decided(decide(&step, &progress)),
-                Request::Perform { .. } if self.dry => Input::Performed(Performance::WouldRun),
+                Request::Decide { step, progress } => Input::Decided(
+                    (self.decide)(&step, &progress).unwrap_or_else(|| decide(&step, &progress)),
+                ),
+                Request::Perform { .. } if self.config.dry => Input::Performed(Performance::WouldRun),
                 Request::Perform { change, .. } => {
                     assert_eq!(told.intended, self.changed_at.len() + 1, "written down before it is done");
                     now += 100;
@@ -110,7 +125,7 @@ impl<'w> World<'w> {
                     now = until.0.min(number * 1000).max(now + 1);
                     Input::Tick
                 }
-                Request::Ask { .. } => Input::Answered { answer: Some(true), by: "test".into() },
+                Request::Ask { .. } => Input::Answered { answer: self.answer, by: "test".into() },
             };
         }
         panic!("the run does not end: {:?}", told.events.last());
@@ -134,9 +149,9 @@ fn decide(step: &str, progress: &Progress) -> Result<Next, Failure> {
     Ok(Next::Done(Done { status: Status::Acted, ..Done::default() }))
 }
 
-fn plan(steps: &str) -> Plan {
+fn plan(parts: &str, steps: &str) -> Plan {
     let text = format!(
-        "runbook: 1\nname: t\nsummary: t\nhealth:\n  healthy: usage < 40% and refused == 0 and live\nsteps:\n{steps}"
+        "runbook: 1\nname: t\nsummary: t\nhealth:\n  healthy: usage < 40% and refused == 0 and live\n{parts}steps:\n{steps}"
     );
     build(PlanRecord {
         tool: "test".into(),
@@ -283,6 +298,20 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "found done, not repeated");
     assert!(told.seconds >= 7, "not read back before: {}", told.seconds);
 
+    // The API is down when it is to be read back: it is asked again until it answers.
+    let mut looks = 0;
+    let mut down = World::at(|_, _| usage(0.1));
+    down.perform = Box::new(move |_| lost());
+    down.reconcile = Box::new(move || {
+        looks += 1;
+        if looks < 4 {
+            return Err(Fault::new(FaultKind::Broken, "reading the dynos", "503"));
+        }
+        Ok(Reconciled::Happened(Effect::Accepted))
+    });
+    let told = down.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "settled, not repeated");
+
     let mut unclear = World::at(|_, _| usage(0.1));
     unclear.perform = Box::new(move |_| lost());
     unclear.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
@@ -314,7 +343,7 @@ fn an_interruption_ends_waiting_at_once_and_later_steps_do_not_run() {
 #[test]
 fn a_dry_run_performs_nothing_and_waits_for_nothing() {
     let mut world = World::at(|_, _| usage(0.9));
-    world.dry = true;
+    world.config.dry = true;
     world.perform = Box::new(|_| panic!("a dry run performs nothing"));
     let told = world.run(GATED);
     assert_eq!(told.outcome(), Outcome::Done);
@@ -343,6 +372,125 @@ fn a_retry_is_an_event_and_a_new_intention() {
     let retries = told.events.iter().filter(|event| matches!(event, Event::Retrying { .. })).count();
     assert_eq!((retries, told.intended), (2, 3));
     assert!(told.seconds >= 4, "with its delays: {}", told.seconds);
+}
+
+/// Low until the change, high after it.
+fn worse_after_the_change<'w>() -> World<'w> {
+    World::at(|world, _| usage(if world.changed_at.is_empty() { 0.05 } else { 0.9 }))
+}
+
+#[test]
+fn what_was_measured_before_the_last_change_counts_for_nothing_after_it() {
+    let wait = "  - id: change\n    restart: all\n    gate: { none: a test }\n  - id: wait\n    wait: { until: usage < 10%, within: 5s }\n";
+    assert_eq!(worse_after_the_change().run(wait).outcome(), Outcome::GateShut);
+    let check = "  - id: change\n    restart: all\n    gate: { none: a test }\n  - id: check\n    check: usage < 10%\n";
+    assert_eq!(worse_after_the_change().run(check).outcome(), Outcome::GateShut);
+    let when = "  - id: change\n    restart: all\n    gate: { none: a test }\n  - id: change-2\n    when: usage < 10%\n    restart: all\n    gate: { none: a test }\n";
+    let told = worse_after_the_change().run(when);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "decided on a sample of after the change");
+}
+
+#[test]
+fn a_change_of_an_attempt_that_failed_is_gated_all_the_same() {
+    let steps = "  - id: change\n    restart: all\n    retry: { times: 1, delay: 1s }\n";
+    let mut attempts = 0;
+    let mut world = worse_after_the_change();
+    world.decide = Box::new(move |_, progress| match (attempts, progress.made.len()) {
+        (0, 0) => None,
+        (0, _) => {
+            attempts = 1;
+            Some(Err(Fault::new(FaultKind::Crashed, "a dyno of the test", "it crashed").into()))
+        }
+        _ => Some(Ok(Next::Done(Done { status: Status::NothingToDo, ..Done::default() }))),
+    });
+    let told = world.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 1));
+}
+
+#[test]
+fn an_api_that_is_down_after_the_change_is_waited_for_and_no_longer_than_the_step_may_take() {
+    let steps = "  - id: change\n    restart: all\n    timeout: 30s\n    gate: { none: a test }\n";
+    let blind = |answers_again_after: u32| {
+        let mut looks = 0;
+        let mut world = World::at(|_, _| usage(0.1));
+        world.decide = Box::new(move |_, progress| {
+            looks += u32::from(!progress.made.is_empty());
+            (1..=answers_again_after)
+                .contains(&looks)
+                .then(|| Err(Fault::new(FaultKind::Broken, "reading the dynos", "503").into()))
+        });
+        world.run(steps)
+    };
+    let told = blind(4);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1));
+    assert!(told.seconds >= 9, "{}", told.seconds);
+    let told = blind(1000);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Failed, 1), "done once, and never proved");
+    assert!((29..=34).contains(&told.seconds), "{}", told.seconds);
+}
+
+const SHIP: &str = "  - id: ship\n    deploy: { add: [a], message: m, branch: master }\n    gate: { until: live, for: 2s, within: 60s }\n    on_failure: rollback\n";
+
+fn shipping<'w>(live: impl Fn(u64) -> bool + 'w) -> World<'w> {
+    let mut world = World::at(move |_, second| {
+        let mut sampled = usage(0.1);
+        sampled.insert(Metric::Live, Value::Truth(live(second)));
+        sampled
+    });
+    world.perform = Box::new(|change| {
+        Performance::Done(match change {
+            Change::Push { .. } => Effect::Pushed { up_to_date: false },
+            _ => Effect::Released { version: 9 },
+        })
+    });
+    world.decide = Box::new(|step, progress| {
+        let change = match step {
+            "ship" => Change::Push { commit: "c".into(), branch: "master".into() },
+            _ => Change::Rollback { release: "r".into(), version: 7 },
+        };
+        progress.made.is_empty().then(|| Ok(Next::Change { change, before: Before::default() }))
+    });
+    world
+}
+
+#[test]
+fn the_deadline_ends_a_deploy_and_does_not_keep_it_from_being_taken_back() {
+    let told = shipping(|_| false).run_with("deadline: 10s\n", SHIP);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 2), "pushed, and taken back");
+    assert!(told.status("ship-rollback").is_some(), "{:?}", told.events.last());
+}
+
+#[test]
+fn with_preboot_only_samples_count_that_the_old_dynos_no_longer_served() {
+    let mut world = shipping(|second| second < 170);
+    world.config.preboot = true;
+    assert_eq!(world.run(SHIP).outcome(), Outcome::GateShut, "live was the old release");
+    let mut world = shipping(|second| second >= 170);
+    world.config.preboot = true;
+    let told = world.run(SHIP);
+    assert_eq!(told.outcome(), Outcome::Done);
+    assert!((182..=184).contains(&told.seconds), "{}", told.seconds);
+    let told = shipping(|second| second < 170).run(SHIP);
+    assert_eq!(told.outcome(), Outcome::Done);
+    assert!(told.seconds <= 4, "without preboot at once: {}", told.seconds);
+}
+
+#[test]
+fn step_by_step_each_step_is_asked_about_and_a_no_ends_the_run() {
+    let asked = |told: &Told| told.events.iter().filter(|event| matches!(event, Event::Asked { .. })).count();
+    let mut world = World::at(|_, _| usage(0.1));
+    world.config.stepwise = true;
+    let told = world.run(GATED);
+    assert_eq!((told.outcome(), told.changes, asked(&told)), (Outcome::Done, 1, 2));
+    let mut world = World::at(|_, _| usage(0.1));
+    world.config.stepwise = true;
+    world.answer = Some(false);
+    let told = world.run(GATED);
+    assert_eq!((told.outcome(), told.changes, asked(&told)), (Outcome::Declined, 0, 1));
+    let mut world = World::at(|world, _| usage(if world.changed_at.len() < 2 { 1.0 } else { 0.1 }));
+    world.config.stepwise = true;
+    let told = world.run(LADDER);
+    assert_eq!((told.outcome(), asked(&told)), (Outcome::Done, 3), "each rung, and not the ladder");
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub(crate) fn crash(scene: &Scene<'_>, names: &[String]) -> Failure {
         format!("starting {} of {}", names.join(", "), scene.app),
         "the new dynos crashed at boot",
     )
-    .hint("the last log lines stand below; `heroku logs --app` shows more")
+    .hint("`heroku logs --app` shows more than the last log lines here")
     .hint("`runbook run rollback` brings the previous release back");
     let first = names.first().map(String::as_str);
     let evidence = match scene.observer.heroku().recent_logs(30, first) {

@@ -12,6 +12,11 @@ pub(super) fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether lines on a terminal may be redrawn: not in CI, not on a dumb terminal, and not when plain text is asked for.
+pub(super) fn may_redraw() -> bool {
+    text("NO_COLOR").is_none() && text("CI").is_none() && text("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Base URL of the API.
 pub(super) fn api_url() -> String {
     text("HEROKU_API_URL").unwrap_or_else(|| "https://api.heroku.com".to_owned())

@@ -13,11 +13,14 @@ mod preview;
 mod run;
 mod runs;
 mod schema;
+mod session;
 mod show;
 mod signals;
 mod target;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::reporter::last_line;
 
 /// Executes incident runbooks against a Heroku app and its MariaDB database, and gates every step on measured
 /// connection health.
@@ -61,9 +64,20 @@ pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { 2 } else { 0 };
             let _ = error.print();
-            return code;
+            if !error.use_stderr() {
+                return 0;
+            }
+            let mut arguments = std::env::args_os().skip(1);
+            if arguments.next().is_some_and(|command| command == "run")
+                && arguments.any(|text| text == "--json")
+            {
+                // Who reads the stream gets its last line, also when the line that started it was wrong.
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                output::data(&format!("{}\n", last_line(1, None, run::outcome_of(2), 2, why)));
+            }
+            return 2;
         }
     };
     crate::platform::install_crypto();
@@ -78,7 +92,10 @@ pub fn main() -> u8 {
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "runbook", &mut std::io::stdout());
+            // Through memory: the generator panics when its reader has left.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, "runbook", &mut text);
+            output::data(&String::from_utf8_lossy(&text));
             0
         }
         #[cfg(feature = "lab")]

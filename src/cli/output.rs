@@ -16,6 +16,12 @@ impl Stop {
         Self { code, text: text.into() }
     }
 
+    /// What is said, for a program: without colours and without the word `error:`.
+    pub(super) fn plain(&self) -> String {
+        let text = console::strip_ansi_codes(&self.text).into_owned();
+        text.strip_prefix("error: ").map_or_else(|| text.clone(), str::to_owned)
+    }
+
     /// The target or its credentials cannot be used (exit 9).
     pub(super) fn unusable(fault: &Fault) -> Self {
         let mut text = format!("error: {fault}");

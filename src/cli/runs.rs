@@ -2,6 +2,7 @@
 
 use super::environment;
 use super::output::{Stop, data, talk, width};
+use crate::engine::Outcome;
 use crate::journal::Store;
 use crate::reporter::Table;
 
@@ -10,9 +11,15 @@ pub(super) struct RunsArgs {
     /// At most this many, newest first.
     #[arg(long, short = 'n', default_value_t = 20)]
     number: usize,
-    /// As JSON.
+    /// As JSON, one object a line.
     #[arg(long)]
     json: bool,
+}
+
+/// The runs of this machine, to be read: also from a directory that cannot be written to.
+pub(super) fn recorded() -> Result<Store, Stop> {
+    let dir = environment::state_dir().map_err(|fault| Stop::unusable(&fault))?;
+    Ok(Store::reading(&dir))
 }
 
 pub(super) fn open_store() -> Result<Store, Stop> {
@@ -21,7 +28,7 @@ pub(super) fn open_store() -> Result<Store, Stop> {
 }
 
 pub(super) fn run(args: &RunsArgs) -> u8 {
-    let listed = open_store().and_then(|store| {
+    let listed = recorded().and_then(|store| {
         let ids = store.ids().map_err(|error| Stop::new(9, format!("error: {error}")))?;
         Ok(ids.iter().take(args.number).map(|id| store.summary(id)).collect::<Vec<_>>())
     });
@@ -33,16 +40,14 @@ pub(super) fn run(args: &RunsArgs) -> u8 {
         }
     };
     if args.json {
-        let rows: Vec<_> = summaries
-            .iter()
-            .map(|run| {
-                serde_json::json!({
-                    "run": run.id, "began": run.began, "runbook": run.runbook, "app": run.app,
-                    "outcome": run.outcome, "changes": run.changes, "fault": run.fault,
-                })
-            })
-            .collect();
-        data(&format!("{}\n", serde_json::Value::Array(rows)));
+        for run in &summaries {
+            let row = serde_json::json!({
+                "run": run.id, "began": run.began, "runbook": run.runbook, "app": run.app,
+                "outcome": run.outcome, "exit_code": run.outcome.map(Outcome::exit_code),
+                "changes": run.changes, "fault": run.fault,
+            });
+            data(&format!("{row}\n"));
+        }
         return 0;
     }
     if summaries.is_empty() {
@@ -53,7 +58,7 @@ pub(super) fn run(args: &RunsArgs) -> u8 {
     for run in summaries {
         let outcome = match (&run.fault, run.outcome) {
             (Some(_), _) => "unreadable".to_owned(),
-            (None, Some(outcome)) => format!("{outcome:?}").to_lowercase(),
+            (None, Some(outcome)) => outcome.word().replace('_', " "),
             (None, None) => "did not end".to_owned(),
         };
         table.row([run.id, run.runbook, run.app, outcome, run.changes.to_string()]);

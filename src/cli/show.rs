@@ -1,7 +1,9 @@
 //! `runbook show RUN`: a run told again, by the same reporters that told it live.
 
+use std::sync::Arc;
+
 use super::output::{Stop, data, talk, width};
-use super::runs::open_store;
+use super::runs::recorded;
 use crate::engine::driver::{Listener, Stamp};
 use crate::journal::{read_run, verify};
 use crate::reporter::{JsonLines, Plain, Summary};
@@ -29,7 +31,7 @@ pub(super) fn run(args: &ShowArgs) -> u8 {
 }
 
 fn show(args: &ShowArgs) -> Result<(), Stop> {
-    let store = open_store()?;
+    let store = recorded()?;
     let (id, folder) = store.find(&args.run).map_err(|why| Stop::new(2, format!("error: {why}")))?;
     let refused = |error: crate::journal::JournalError| Stop::new(9, format!("error: {error}"));
     if args.verify {
@@ -41,8 +43,11 @@ fn show(args: &ShowArgs) -> Result<(), Stop> {
     let mut out = Vec::new();
     let mut summary = Summary::default();
     {
-        let mut teller: Box<dyn Listener> =
-            if args.json { Box::new(JsonLines::new(&mut out)) } else { Box::new(Plain::new(&mut out)) };
+        let mut teller: Box<dyn Listener> = if args.json {
+            Box::new(JsonLines::new(&mut out, Arc::default()))
+        } else {
+            Box::new(Plain::new(&mut out))
+        };
         for entry in &recorded.entries {
             let stamp = Stamp { seq: entry.seq, at: entry.at, run: Some(id.clone()) };
             teller.event(&stamp, &entry.event);

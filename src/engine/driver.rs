@@ -3,6 +3,7 @@
 //! It decides nothing. Everything that happens enters through one channel, in one order; an intention is on disk before
 //! its change is performed, and a change in flight is never cut.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -13,7 +14,12 @@ use super::request::{Input, Live, Performance, Request};
 use crate::action::{Action, Bindings, Failure, Scene};
 use crate::health::{Metric, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
-use crate::platform::{Actuator, Change, DatabaseReads, Fault, FaultKind, Observer, reconcile};
+use crate::platform::{Actuator, Change, ChangeError, DatabaseReads, Fault, FaultKind, Observer, reconcile};
+
+/// How long a Ctrl-C at a question may take to arrive as a signal too.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request may still land whose sender has gone: an HTTP change's own timeout.
+const SETTLE_MS: u64 = 30_000;
 
 /// What reaches the driver from its surroundings.
 #[derive(Debug)]
@@ -56,12 +62,27 @@ pub trait Listener {
     fn live(&mut self, live: &Live, metrics: &Measurements) {
         let _ = (live, metrics);
     }
+    /// Shows what it still holds back, within a moment: a question is about to be asked.
+    fn flush(&mut self) {}
+}
+
+/// A person's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// Nobody can be asked.
+    Nobody,
+    /// Ctrl-C at the question.
+    Interrupted,
 }
 
 /// Asks a person.
 pub trait Prompt {
-    /// The answer, or `None` when nobody can be asked; with who answered.
-    fn confirm(&mut self, question: &str, assent: bool) -> (Option<bool>, String);
+    /// The reply, and who gave it: `person`, `--yes`.
+    fn confirm(&mut self, question: &str, assent: bool) -> (Reply, String);
 }
 
 /// How changes are performed. `Live` owns the actuator; a dry run owns nothing that could change anything.
@@ -119,10 +140,14 @@ pub struct Driver<'a> {
     pub inbox: Receiver<Incoming>,
     /// Its other end, for the change in flight.
     pub outbox: Sender<Incoming>,
+    /// The run's id; `None` in a dry run.
+    pub run_id: Option<String>,
     /// A person may be asked.
     pub interactive: bool,
     /// The latest sample's metrics.
     pub latest: Measurements,
+    /// A change was begun.
+    pub acted: bool,
 }
 
 impl Driver<'_> {
@@ -166,12 +191,37 @@ impl Driver<'_> {
                     }
                     Input::Tick
                 }
-                Request::Ask { question, assent, .. } => {
-                    let (answer, by) = self.prompt.confirm(&question, assent);
-                    Input::Answered { answer, by }
-                }
+                Request::Ask { question, assent, .. } => self.ask(machine, &question, assent)?,
             };
         }
+    }
+
+    fn ask(&mut self, machine: &mut Machine, question: &str, assent: bool) -> Result<Input, Fault> {
+        self.listener.flush();
+        let (reply, by) = self.prompt.confirm(question, assent);
+        let answer = match reply {
+            Reply::Yes => Some(true),
+            Reply::No => Some(false),
+            Reply::Nobody => None,
+            Reply::Interrupted => {
+                self.await_signal(machine)?;
+                return Ok(Input::Tick);
+            }
+        };
+        Ok(Input::Answered { answer, by })
+    }
+
+    /// Ctrl-C at a question also arrives as a signal: it is taken in here, so that it counts once.
+    fn await_signal(&mut self, machine: &mut Machine) -> Result<(), Fault> {
+        let until = self.observer.clock().now().plus(SIGNAL_PATIENCE);
+        while let Ok(incoming) = self.inbox.recv_timeout(until.since(self.observer.clock().now())) {
+            let signal = matches!(incoming, Incoming::Signal(_));
+            self.take(machine, incoming)?;
+            if signal {
+                return Ok(());
+            }
+        }
+        self.take(machine, Incoming::Signal("INT"))
     }
 
     /// Takes in whatever has arrived, without waiting.
@@ -212,11 +262,26 @@ impl Driver<'_> {
         self.write(Event::Sample { sample: Box::new(measured.sample), metrics: measured.metrics, usage })
     }
 
+    /// Writes an event down and tells it.
+    ///
+    /// # Errors
+    /// When it could not be written.
     #[expect(clippy::needless_pass_by_value, reason = "events are made to be written: one owner")]
-    fn write(&mut self, event: Event) -> Result<(), Fault> {
-        let stamp = self.record.append(&event)?;
-        self.listener.event(&stamp, &event);
-        Ok(())
+    pub fn write(&mut self, event: Event) -> Result<(), Fault> {
+        match self.record.append(&event) {
+            Ok(stamp) => {
+                self.listener.event(&stamp, &event);
+                Ok(())
+            }
+            Err(fault) => {
+                // What has happened is said even when it cannot be written down. An intention has not happened.
+                if !matches!(event, Event::Intended { .. }) {
+                    let at = self.observer.clock().wall();
+                    self.listener.event(&Stamp { seq: 0, at, run: self.run_id.clone() }, &event);
+                }
+                Err(fault)
+            }
+        }
     }
 
     /// The counts that the machine cannot know.
@@ -261,6 +326,7 @@ impl Driver<'_> {
         change: &Change,
         timeout: Duration,
     ) -> Result<Performance, Fault> {
+        self.acted = true;
         let mode = self.mode;
         let outbox = self.outbox.clone();
         let mut failed = None;
@@ -269,27 +335,45 @@ impl Driver<'_> {
                 let lines = |line: &str| {
                     let _ = outbox.send(Incoming::Line(line.to_owned()));
                 };
-                let performance = mode.perform(change, timeout, &lines);
+                // A fault of our own in there must not leave the run waiting for ever.
+                let performed = catch_unwind(AssertUnwindSafe(|| mode.perform(change, timeout, &lines)));
+                let performance =
+                    performed.unwrap_or_else(|_| lost("the tool itself failed while performing it"));
                 let _ = outbox.send(Incoming::Performed(performance));
             });
+            let request = change.request(&self.plan.record.target.app);
+            let awaited = Some(format!("this to end: {request}"));
+            let live = Live { step: step.to_owned(), awaited, ..Live::default() };
             loop {
+                self.listener.live(&live, &self.latest);
                 match self.inbox.recv() {
                     Ok(Incoming::Performed(performance)) => return performance,
                     Ok(incoming) => {
                         if let Err(fault) = self.take(machine, incoming) {
                             failed.get_or_insert(fault);
                         }
-                        self.listener.live(&Live { step: step.to_owned(), ..Live::default() }, &self.latest);
                     }
-                    Err(_) => return Performance::WouldRun,
+                    Err(_) => return lost("its result did not come back"),
                 }
             }
         });
-        match failed {
-            Some(fault) => Err(fault),
-            None => Ok(performance),
-        }
+        let Some(fault) = failed else { return Ok(performance) };
+        let ended = match &performance {
+            Performance::Done(_) => "it was made".to_owned(),
+            Performance::Failed(error) => format!("it failed: {error}"),
+            Performance::WouldRun => "it was not made".to_owned(),
+        };
+        let request = change.request(&self.plan.record.target.app);
+        Err(fault.hint(format!("in hand meanwhile, its intention written down: {request}; {ended}")))
     }
+}
+
+/// A change whose result is not known: the machine reads it back.
+fn lost(why: &str) -> Performance {
+    Performance::Failed(ChangeError::in_doubt(
+        Fault::new(FaultKind::Broken, "performing a change", why),
+        SETTLE_MS,
+    ))
 }
 
 /// The verb of a step, rungs and remedies included.

@@ -184,7 +184,7 @@ pub enum Event {
         exit_code: u8,
         /// Why, in words, when it is not `done`.
         why: Option<String>,
-        /// What was measured when the run began.
+        /// What was measured last before the first change.
         before: Measurements,
         /// What is measured now.
         after: Measurements,
@@ -289,16 +289,28 @@ pub enum Outcome {
     Invalid,
     /// 130.
     Interrupted,
-    /// 1 and 2: before or beside any run.
-    Unexpected,
 }
 
 impl Outcome {
+    /// Its name in `--json`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::GateShut => "gate_shut",
+            Self::Failed => "failed",
+            Self::Declined => "declined",
+            Self::InDoubt => "in_doubt",
+            Self::Locked => "locked",
+            Self::Unusable => "unusable",
+            Self::Invalid => "invalid",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
     /// The process's exit code.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Unexpected => 1,
             Self::Invalid => 3,
             Self::GateShut => 4,
             Self::Failed => 5,

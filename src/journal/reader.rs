@@ -25,7 +25,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     // Complete lines end with a newline, so the last piece is empty unless it is torn.
     let tail = lines.pop().unwrap_or_default();
-    let mut torn = !tail.is_empty();
+    let torn = !tail.is_empty();
     let Some((header, lines)) = lines.split_first() else {
         return Err(JournalError::Empty { path: path.to_owned() });
     };
@@ -45,12 +45,8 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
                 entries.push(entry);
                 head = crc;
             }
-            // A line that was written in part and then closed off by a later write cannot be: nothing is written after
-            // a failed write. So damage anywhere but in the last line is no accident of a crash.
-            Err(why) if index + 1 == lines.len() && !torn && why.starts_with("cut") => {
-                let _ = why;
-                torn = true;
-            }
+            // A line ends with its newline, and nothing is written after a failed write: a whole line that does not
+            // fit is no accident of a crash.
             Err(why) => return Err(damaged(number, why)),
         }
     }
@@ -154,6 +150,36 @@ mod tests {
                 prop_assert!(recorded.torn || recorded.entries.len() == 4);
                 let whole = read("j", &journal(4)).unwrap();
                 prop_assert_eq!(&recorded.entries[..], &whole.entries[..recorded.entries.len()]);
+            }
+        }
+
+        #[test]
+        fn any_damage_is_named_with_its_line_or_is_a_torn_end(
+            count in 1_u64..6,
+            at in any::<prop::sample::Index>(),
+            cut in 0_usize..40,
+            put in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b' '), Just(b'"')], 0..40),
+        ) {
+            let whole = journal(count);
+            let from = at.index(whole.len());
+            let to = (from + cut).min(whole.len());
+            let mut bytes = whole.clone();
+            bytes.splice(from..to, put);
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            match read("j", &bytes) {
+                // What is read is what was written, from the first entry on.
+                Ok(recorded) => {
+                    let all = read("j", &whole).unwrap().entries;
+                    prop_assert_eq!(&recorded.entries[..], &all[..recorded.entries.len()]);
+                    prop_assert_eq!(recorded.torn, bytes.last() != Some(&b'\n'));
+                }
+                Err(JournalError::Damaged { line, why, .. }) => {
+                    prop_assert!((2..=lines).contains(&line), "line {} of {}", line, lines);
+                    prop_assert!(!why.is_empty());
+                }
+                Err(JournalError::Format { found, .. }) => prop_assert!(found.len() <= 160),
+                Err(JournalError::Empty { .. }) => {}
+                Err(other) => prop_assert!(false, "{}", other),
             }
         }
 

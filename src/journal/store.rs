@@ -67,10 +67,16 @@ impl Store {
         fs::set_permissions(&store.root, Permissions::from_mode(0o700))
             .map_err(|error| StoreError::new(&store.root, "protecting", &error))?;
         let probe = store.root.join(format!(".probe-{}", std::process::id()));
-        fs::write(&probe, b"")
+        // With a byte in it: a full disk still makes empty files.
+        fs::write(&probe, b"?")
             .and_then(|()| fs::remove_file(&probe))
             .map_err(|error| StoreError::new(&store.root, "writing to", &error))?;
         Ok(store)
+    }
+
+    /// The state directory for reading only: nothing is made, nothing is tried.
+    pub fn reading(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// Where local leases stand.
@@ -94,6 +100,7 @@ impl Store {
         DirBuilder::new()
             .mode(0o700)
             .create(&folder)
+            .and_then(|()| fs::File::open(self.root.join("runs"))?.sync_all())
             .map_err(|error| StoreError::new(&folder, "creating", &error))?;
         Ok(folder)
     }
@@ -104,7 +111,11 @@ impl Store {
     /// When the folder cannot be listed.
     pub fn ids(&self) -> Result<Vec<String>, StoreError> {
         let runs = self.root.join("runs");
-        let listed = fs::read_dir(&runs).map_err(|error| StoreError::new(&runs, "listing", &error))?;
+        let listed = match fs::read_dir(&runs) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::new(&runs, "listing", &error)),
+        };
         let mut ids: Vec<String> = listed
             .filter_map(Result::ok)
             .filter(|entry| entry.path().is_dir())

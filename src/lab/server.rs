@@ -101,6 +101,8 @@ impl Server {
             "--skip-test-db",
             "--skip-name-resolve",
         ]);
+        // A server that starts removes the temporary tables it finds: never in a folder that another one uses too.
+        install.arg(format!("--tmpdir={}", options.dir.display()));
         if root {
             install.arg("--user=root");
         }
@@ -170,6 +172,7 @@ impl Server {
                 "--thread-cache-size=64",
                 "--max-connect-errors=1000000",
             ]);
+        server.arg(format!("--tmpdir={}", dir.display()));
         if root {
             server.arg("--user=root");
         }

@@ -1,4 +1,5 @@
-//! A live terminal: what runs now, connections now, the gate clause by clause. Finished steps become lasting lines.
+//! A live terminal: what runs now and for how long, connections now, the gate clause by clause. Finished steps become
+//! lasting lines.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use crate::engine::{Event, Live, Measurements};
 use crate::health::{Metric, Value, show_seconds};
 
 /// Samples in the sparkline.
-const SPARK: usize = 24;
+const SPARK: usize = 16;
+/// Clauses of a gate that are shown one a line.
+const CLAUSES: usize = 6;
 
 /// A live terminal.
 pub struct Console {
@@ -21,8 +24,6 @@ pub struct Console {
     line: ProgressBar,
     gate: ProgressBar,
     usage: VecDeque<Option<f64>>,
-    step: String,
-    began: Option<jiff::Timestamp>,
     plain: Plain<Lasting>,
 }
 
@@ -54,29 +55,55 @@ impl Console {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
         };
         let line = bars.add(ProgressBar::new_spinner());
-        line.set_style(style("{spinner} {wide_msg}"));
+        line.set_style(style("{spinner} {prefix} {elapsed} · {wide_msg}"));
         let gate = bars.add(ProgressBar::new_spinner());
-        gate.set_style(style("  {wide_msg}"));
+        gate.set_style(style("{msg}"));
         line.enable_steady_tick(Duration::from_millis(120));
-        let width = usize::from(console::Term::stderr().size().1);
-        let plain = Plain::on_screen(Lasting { bars: bars.clone(), buffer: String::new() }, width);
-        Self { bars, line, gate, usage: VecDeque::new(), step: String::new(), began: None, plain }
+        let plain = Plain::on_screen(Lasting { bars: bars.clone(), buffer: String::new() });
+        Self { bars, line, gate, usage: VecDeque::new(), plain }
     }
 
-    fn draw(&self, metrics: &Measurements, now: Option<jiff::Timestamp>) {
-        let elapsed = match (self.began, now) {
-            (Some(began), Some(now)) => show_seconds(now.duration_since(began).as_secs_f64()),
-            _ => String::new(),
-        };
+    fn draw(&self, metrics: &Measurements) {
         let graph = spark(self.usage.iter().copied());
-        self.line.set_message(format!(
-            "{} {elapsed} · {} {graph} · refused {} · live {}",
-            self.step,
-            connections(metrics),
-            metric(metrics, Metric::Refused),
-            metric(metrics, Metric::Live)
-        ));
+        let mut told = format!("connections {} {graph}", connections(metrics));
+        let refused = metrics.get(&Metric::Refused).is_some_and(|value| *value != Value::Count(0.0));
+        if refused && metrics.contains_key(&Metric::Used) {
+            told.push_str(&format!(" · refused {}", metric(metrics, Metric::Refused)));
+        }
+        if metrics.get(&Metric::Live) == Some(&Value::Truth(false)) {
+            told.push_str(" · not live");
+        }
+        self.line.set_message(told);
     }
+}
+
+/// What is awaited, as lines no wider than the screen.
+fn lines(live: &Live, width: usize) -> String {
+    let mut lines = Vec::new();
+    if let Some(awaited) = &live.awaited {
+        lines.push(format!("waiting for {awaited}"));
+    }
+    if let Some(evaluation) = &live.gate {
+        let told = clauses(evaluation);
+        let more = told.len().saturating_sub(CLAUSES);
+        lines.extend(told.into_iter().take(CLAUSES));
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+    }
+    if !live.left.is_zero() {
+        let held = if live.hold.is_zero() {
+            String::new()
+        } else {
+            format!("held {:.0}s of {}, ", live.held.as_secs_f64(), show_seconds(live.hold.as_secs_f64()))
+        };
+        lines.push(format!("{held}{} left", show_seconds(live.left.as_secs_f64().round())));
+    }
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| console::truncate_str(&format!("    {line}"), width.max(20), "…").into_owned())
+        .collect();
+    lines.join("\n")
 }
 
 impl Drop for Console {
@@ -99,15 +126,16 @@ impl Listener for Console {
                 while self.usage.len() > SPARK {
                     self.usage.pop_front();
                 }
-                self.draw(metrics, Some(stamp.at));
+                self.draw(metrics);
                 return;
             }
+            Event::RunStarted { record, .. } => self.line.set_prefix(record.runbook.clone()),
             Event::StepStarted { step, .. } => {
-                self.step.clone_from(step);
-                self.began = Some(stamp.at);
-                self.gate.set_message(String::new());
+                self.line.set_prefix(step.clone());
+                self.line.reset_elapsed();
+                self.gate.set_message("");
             }
-            Event::StepFinished { .. } => self.gate.set_message(String::new()),
+            Event::StepFinished { .. } => self.gate.set_message(""),
             Event::RunFinished { .. } => {
                 self.line.finish_and_clear();
                 self.gate.finish_and_clear();
@@ -119,22 +147,41 @@ impl Listener for Console {
     }
 
     fn live(&mut self, live: &Live, metrics: &Measurements) {
-        self.draw(metrics, None);
-        let mut parts = Vec::new();
-        if let Some(awaited) = &live.awaited {
-            parts.push(format!("waiting for {awaited}"));
-        }
-        if let Some(evaluation) = &live.gate {
-            parts.extend(clauses(evaluation));
-            if live.hold > Duration::ZERO {
-                parts.push(format!(
-                    "held {} of {}",
-                    show_seconds(live.held.as_secs_f64()),
-                    show_seconds(live.hold.as_secs_f64())
-                ));
-            }
-            parts.push(format!("{} left", show_seconds(live.left.as_secs_f64().round())));
-        }
-        self.gate.set_message(parts.join(" · "));
+        self.draw(metrics);
+        let width = usize::from(console::Term::stderr().size().1);
+        self.gate.set_message(lines(live, width.saturating_sub(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{Clause, Evaluation, Truth};
+
+    #[test]
+    fn a_gate_is_shown_clause_by_clause_and_never_wider_than_the_screen() {
+        let clause =
+            |text: &str, reads: &str, truth| Clause { text: text.into(), reads: reads.into(), truth };
+        let live = Live {
+            step: "prove".into(),
+            awaited: None,
+            gate: Some(Evaluation {
+                truth: Truth::False,
+                clauses: vec![
+                    clause("usage < 40%", "usage 97%", Truth::False),
+                    clause("live", "live true", Truth::True),
+                    clause(&"x".repeat(90), "x 1", Truth::Unknown),
+                ],
+            }),
+            held: Duration::ZERO,
+            hold: Duration::from_secs(10),
+            left: Duration::from_secs(61),
+        };
+        let shown = lines(&live, 60);
+        let rows: Vec<_> = shown.lines().collect();
+        assert_eq!(rows[0], "    usage < 40%: no (usage 97%)");
+        assert_eq!(rows[1], "    live: yes");
+        assert_eq!(rows[3], "    held 0s of 10s, 1m01s left");
+        assert!(rows.iter().all(|row| console::measure_text_width(row) <= 60), "{shown}");
     }
 }

@@ -3,6 +3,7 @@
 //! They never decide anything, never see the platform's doors, and never show a control character raw.
 
 mod console;
+mod detached;
 mod jsonl;
 mod plain;
 mod plan_view;
@@ -13,7 +14,8 @@ mod table;
 mod words;
 
 pub use console::Console;
-pub use jsonl::{JsonLines, last_line_without_run};
+pub use detached::Detached;
+pub use jsonl::{JsonLines, last_line};
 pub use plain::Plain;
 pub use plan_view::{PlanView, plan_view};
 pub use prompt::{Terminal, Unattended};
@@ -38,6 +40,12 @@ impl Listener for Listeners {
     fn live(&mut self, live: &Live, metrics: &Measurements) {
         for listener in &mut self.0 {
             listener.live(live, metrics);
+        }
+    }
+
+    fn flush(&mut self) {
+        for listener in &mut self.0 {
+            listener.flush();
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::io::Write;
 
-use super::words::{clauses, connections, failure_lines, fault_lines, gate, metric, step_line, wrap};
+use super::words::{
+    clauses, connections, evidence_lines, failure_lines, fault_lines, gate, metric, step_line, wrap,
+};
 use crate::engine::driver::{Listener, Stamp};
-use crate::engine::{Event, StepStatus};
+use crate::engine::{Event, GateKind, StepStatus};
 use crate::health::Metric;
+use crate::platform::Fault;
 
 /// Usage must move this much for a sample to be shown.
 const MOVED: f64 = 0.05;
@@ -15,7 +18,9 @@ const EVERY: f64 = 10.0;
 /// Writes lines.
 pub struct Plain<W> {
     out: W,
-    width: Option<usize>,
+    screen: bool,
+    /// The last fault that was told: it is not told again when its step ends.
+    told: Option<Fault>,
     began: Option<jiff::Timestamp>,
     shown: Option<(jiff::Timestamp, Option<f64>)>,
 }
@@ -23,24 +28,50 @@ pub struct Plain<W> {
 impl<W: Write> Plain<W> {
     /// Lines go to `out`, each whole.
     pub const fn new(out: W) -> Self {
-        Self { out, width: None, began: None, shown: None }
+        Self { out, screen: false, told: None, began: None, shown: None }
     }
 
-    /// Lines go to a screen of this width: long ones are broken between words and go on further right.
-    pub const fn on_screen(out: W, width: usize) -> Self {
-        Self { out, width: Some(width), began: None, shown: None }
+    /// Lines go to the terminal: ones longer than it is wide are broken between words and go on further right.
+    pub const fn on_screen(out: W) -> Self {
+        Self { out, screen: true, told: None, began: None, shown: None }
     }
 
     fn say(&mut self, stamp: &Stamp, text: &str) {
         let began = *self.began.get_or_insert(stamp.at);
         let elapsed = stamp.at.duration_since(began).as_secs_f64();
+        let width = self.screen.then(|| usize::from(console::Term::stderr().size().1).max(40));
         for line in text.lines() {
             let line = format!("{elapsed:>7.1}s  {line}");
-            let line = self.width.map_or_else(|| line.clone(), |width| wrap(&line, width.max(40), 14));
+            let line = width.map_or_else(|| line.clone(), |width| wrap(&line, width, 14));
             // A closed pipe is no reason to stop a run.
             let _ = writeln!(self.out, "{line}");
         }
         let _ = self.out.flush();
+    }
+
+    fn step_finished(&mut self, stamp: &Stamp, event: &Event) {
+        let Event::StepFinished { step, status, done, before, after, took_ms } = event else { return };
+        let summary = done.as_ref().map(|done| done.summary.as_str());
+        let failure = match status {
+            StepStatus::Failed { failure, .. } => Some(failure),
+            _ => None,
+        };
+        let told = self.told.take();
+        let told = failure.is_some_and(|failure| told.as_ref() == Some(&failure.fault));
+        let mut text = step_line(step, status, summary, *took_ms, !told);
+        if !before.is_empty() && !matches!(status, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
+            text.push_str(&format!(" [connections {} → {}]", connections(before), connections(after)));
+        }
+        for note in done.iter().flat_map(|done| &done.notes) {
+            text.push_str(&format!("\n  {note}"));
+        }
+        if let Some(failure) = failure {
+            let lines = if told { evidence_lines(failure) } else { failure_lines(failure) };
+            for line in lines {
+                text.push_str(&format!("\n{line}"));
+            }
+        }
+        self.say(stamp, &text);
     }
 
     /// Whether a sample is worth a line.
@@ -72,7 +103,11 @@ impl<W: Write> Listener for Plain<W> {
             Event::StepStarted { step, name, ladder, before } => {
                 let rung = if ladder.is_some() { "rung" } else { "step" };
                 let title = if name == step { String::new() } else { format!(" — {name}") };
-                self.say(stamp, &format!("▶ {rung} {step}{title} [connections {}]", connections(before)));
+                let now = match before.len() {
+                    0 => String::new(),
+                    _ => format!(" [connections {}]", connections(before)),
+                };
+                self.say(stamp, &format!("▶ {rung} {step}{title}{now}"));
             }
             Event::Intended { request, .. } => self.say(stamp, &format!("  → {request}")),
             Event::ChangeFailed { error, .. } => {
@@ -81,27 +116,30 @@ impl<W: Write> Listener for Plain<W> {
                     text.push_str(&format!("\n  {line}"));
                 }
                 self.say(stamp, &text);
+                self.told = Some(error.fault.clone());
             }
             Event::Settled { finding, why, .. } => {
                 let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
                 self.say(stamp, &format!("  read back: {}{why}", finding.replace('_', " ")));
             }
             Event::Retrying { attempt, delay_ms, why, .. } => {
-                self.say(stamp, &format!("  retry {attempt} in {:.1}s: {why}", *delay_ms as f64 / 1000.0));
+                let told = self.told.take().is_some_and(|fault| fault.to_string() == *why);
+                let why = if told { String::new() } else { format!(": {why}") };
+                self.say(stamp, &format!("  retry {attempt} in {}{why}", super::words::took(*delay_ms)));
             }
             Event::Awaiting { awaited, .. } => self.say(stamp, &format!("  … {awaited}")),
-            Event::Verdict { gate: kind, open, evaluation, waited_ms, why, .. } => {
+            // A step that is skipped says the same in its own line.
+            Event::Verdict { gate: kind, open, evaluation, waited_ms, why, .. }
+                if *open || *kind != GateKind::When =>
+            {
                 let word = if *open { "holds" } else { "does not hold" };
                 let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-                self.say(
-                    stamp,
-                    &format!(
-                        "  {} {word} after {}{why}: {}",
-                        gate(*kind),
-                        super::words::took(*waited_ms),
-                        clauses(evaluation).join("; ")
-                    ),
-                );
+                let after = match waited_ms {
+                    0 => String::new(),
+                    waited => format!(" after {}", super::words::took(*waited)),
+                };
+                let read = clauses(evaluation).join("; ");
+                self.say(stamp, &format!("  {} {word}{after}{why}: {read}", gate(*kind)));
             }
             Event::Asked { question, answer, by, .. } => {
                 self.say(
@@ -127,34 +165,17 @@ impl<W: Write> Listener for Plain<W> {
                     );
                 }
             }
-            Event::StepFinished { step, status, done, before, after, took_ms } => {
-                let summary = done.as_ref().map(|done| done.summary.as_str());
-                let mut text = step_line(step, status, summary, *took_ms);
-                if !matches!(status, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
-                    text.push_str(&format!(
-                        " [connections {} → {}]",
-                        connections(before),
-                        connections(after)
-                    ));
-                }
-                for note in done.iter().flat_map(|done| &done.notes) {
-                    text.push_str(&format!("\n  {note}"));
-                }
-                if let StepStatus::Failed { failure, .. } = status {
-                    for line in failure_lines(failure) {
-                        text.push_str(&format!("\n{line}"));
-                    }
-                }
-                self.say(stamp, &text);
-            }
+            Event::StepFinished { .. } => self.step_finished(stamp, event),
             Event::Interrupted { signal } => {
                 self.say(
                     stamp,
-                    &format!("{signal}: stopping after the change in hand; again to leave at once"),
+                    &format!(
+                        "{signal}: stopping, after the change in hand if there is one; again to leave at once"
+                    ),
                 );
             }
             Event::Notice { text } => self.say(stamp, text),
-            Event::Plan { .. } | Event::Done { .. } | Event::RunFinished { .. } => {}
+            Event::Plan { .. } | Event::Done { .. } | Event::Verdict { .. } | Event::RunFinished { .. } => {}
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The plan as a person reads it before saying yes; a dry run prints the same.
 
-use super::words::{clauses, connections, wrap};
+use super::words::{clauses, connections, mark, wrap};
 use crate::action::Preview;
 use crate::engine::Measurements;
-use crate::expr::Evaluation;
+use crate::expr::{Evaluation, Truth};
 use crate::health::show_seconds;
 use crate::plan::{AfterGate, Body, Gate, OnFailure, Plan, Step};
 
@@ -81,7 +81,7 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
 fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, indent: usize) {
     let mut line = |indent: usize, text: &str| {
         out.push_str(&" ".repeat(indent));
-        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), 2));
+        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), indent + 2));
         out.push('\n');
     };
     let inner = indent + 4;
@@ -91,9 +91,11 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
     }
     let preview = view.previews.iter().find(|(id, _)| *id == step.id).map(|(_, preview)| preview);
     let what = preview.map_or(step.name.as_str(), |preview| preview.summary.as_str());
-    let mode = match (view.dry, preview.is_some_and(|preview| preview.nothing_to_do)) {
-        (_, true) => " (nothing to do now)",
-        (true, _) => " (would run)",
+    let reads = view.readings.iter().find(|(id, kind, _)| *id == step.id && kind == "when");
+    let mode = match (reads.map(|(_, _, evaluation)| evaluation.truth), preview) {
+        (Some(Truth::False), _) => " (skipped, as it reads now)",
+        (_, Some(preview)) if preview.nothing_to_do => " (nothing to do now)",
+        _ if view.dry => " (would run)",
         _ => "",
     };
     line(indent, &format!("{number} {}{mode}: {what}", step.id));
@@ -165,10 +167,13 @@ fn gate_words(gate: &Gate) -> String {
 
 /// How a condition reads now.
 fn reading(view: &PlanView<'_>, step: &str, label: &str) -> String {
-    view.readings
-        .iter()
-        .find(|(id, kind, _)| id == step && kind == label)
-        .map_or(String::new(), |(_, _, evaluation)| format!(" [now: {}]", clauses(evaluation).join("; ")))
+    view.readings.iter().find(|(id, kind, _)| id == step && kind == label).map_or(
+        String::new(),
+        |(_, _, evaluation)| match evaluation.clauses.as_slice() {
+            [one] => format!(" [now: {}, {}]", mark(one.truth), one.reads),
+            _ => format!(" [now: {}]", clauses(evaluation).join("; ")),
+        },
+    )
 }
 
 /// What a step would do: requests, details, the forecast, what stays unknown.

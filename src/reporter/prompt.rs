@@ -3,7 +3,7 @@
 use dialoguer::Confirm;
 use indicatif::MultiProgress;
 
-use crate::engine::driver::Prompt;
+use crate::engine::driver::{Prompt, Reply};
 
 /// Asks at the terminal; the live display makes room.
 pub struct Terminal {
@@ -19,13 +19,23 @@ impl Terminal {
 }
 
 impl Prompt for Terminal {
-    fn confirm(&mut self, question: &str, assent: bool) -> (Option<bool>, String) {
+    fn confirm(&mut self, question: &str, assent: bool) -> (Reply, String) {
         if self.yes && assent {
-            return (Some(true), "--yes".to_owned());
+            return (Reply::Yes, "--yes".to_owned());
         }
         let question = crate::source::escape_controls(question).into_owned();
         let answer = self.bars.suspend(|| Confirm::new().with_prompt(question).default(false).interact());
-        (answer.ok(), "person".to_owned())
+        // The answer is one key. What was typed behind it (`es`, Enter) must not answer the next question.
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+        let reply = match answer {
+            Ok(true) => Reply::Yes,
+            Ok(false) => Reply::No,
+            Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
+                Reply::Interrupted
+            }
+            Err(_) => Reply::Nobody,
+        };
+        (reply, "person".to_owned())
     }
 }
 
@@ -37,7 +47,11 @@ pub struct Unattended {
 }
 
 impl Prompt for Unattended {
-    fn confirm(&mut self, _: &str, assent: bool) -> (Option<bool>, String) {
-        if self.yes && assent { (Some(true), "--yes".to_owned()) } else { (None, "nobody".to_owned()) }
+    fn confirm(&mut self, _: &str, assent: bool) -> (Reply, String) {
+        if self.yes && assent {
+            (Reply::Yes, "--yes".to_owned())
+        } else {
+            (Reply::Nobody, "nobody".to_owned())
+        }
     }
 }

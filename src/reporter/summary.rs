@@ -1,12 +1,12 @@
 //! The end of a run as a person reads it: before and after, what was changed and how to go back, what to do next.
 
 use super::table::Table;
-use super::words::{clauses, gate, metric, reason, status, took, wrap};
+use super::words::{clauses, gate, reason, status, took, wrap};
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Measurements, Outcome, StepStatus};
 use crate::expr::Evaluation;
 use crate::health::{Metric, Value};
-use crate::platform::{Before, Change, Effect};
+use crate::platform::{Before, Certainty, Change, Effect};
 
 /// Metrics in the before/after table.
 const SHOWN: [(Metric, &str); 11] = [
@@ -40,7 +40,11 @@ pub struct Summary {
     run: Option<String>,
     rungs: Vec<String>,
     steps: Vec<StepRow>,
+    /// Steps of the plan, rungs included.
+    planned: Vec<String>,
     intended: Vec<(String, Change, Before)>,
+    /// Attempts of which it is known how they ended.
+    settled: Vec<String>,
     done: Vec<(Change, Before, Effect)>,
     shut: Option<(String, &'static str, Evaluation)>,
     end: Option<End>,
@@ -67,6 +71,7 @@ impl Listener for Summary {
                 self.run = Some(run.clone());
                 self.app.clone_from(&record.target.app);
             }
+            Event::Plan { steps } => self.planned = steps.iter().map(|(step, _)| step.clone()).collect(),
             Event::StepStarted { step, ladder: Some(_), .. } => self.rungs.push(step.clone()),
             Event::Intended { change, before, nonce, .. } => {
                 self.intended.push((nonce.clone(), change.clone(), before.clone()));
@@ -75,6 +80,13 @@ impl Listener for Summary {
                 if let Some((_, change, before)) = self.intended.iter().find(|(known, _, _)| known == nonce) {
                     self.done.push((change.clone(), before.clone(), effect.clone()));
                 }
+                self.settled.push(nonce.clone());
+            }
+            Event::ChangeFailed { nonce, error, .. } if error.certainty != Certainty::InDoubt => {
+                self.settled.push(nonce.clone());
+            }
+            Event::Settled { nonce, finding, .. } if finding == "did_not_happen" => {
+                self.settled.push(nonce.clone());
             }
             Event::Verdict { step, gate: kind, open: false, evaluation, .. } => {
                 self.shut = Some((step.clone(), gate(*kind), evaluation.clone()));
@@ -107,17 +119,53 @@ impl Listener for Summary {
 }
 
 impl Summary {
+    /// Changes that were begun, and of which it is not known how they ended.
+    fn in_doubt(&self) -> impl Iterator<Item = String> {
+        self.intended
+            .iter()
+            .filter(|(nonce, _, _)| !self.settled.contains(nonce))
+            .map(|(_, change, _)| change.request(&self.app))
+    }
+
+    /// A run without an end: it still runs, or its process died.
+    fn unended(&self, width: usize) -> String {
+        let mut out = String::new();
+        let mut say = |text: &str| {
+            out.push_str(&wrap(text, width, 4));
+            out.push('\n');
+        };
+        say("this run has no end: it still runs, or its process died.");
+        for (change, before, effect) in &self.done {
+            say(&format!("  {} — {}", change.past(), change.way_back(&self.app, before, effect)));
+        }
+        for request in self.in_doubt() {
+            say(&format!("  in doubt: {request} — it may have taken effect: look before doing it again"));
+        }
+        if self.intended.is_empty() {
+            say("nothing was changed.");
+        }
+        out
+    }
+
     /// Draws it for a screen of `width`.
     pub fn draw(&self, width: usize) -> String {
-        let Some(end) = &self.end else { return String::new() };
+        let Some(end) = &self.end else { return self.unended(width) };
         let mut out = String::new();
         let mut table = Table::new(&["", "before", "after"], &[1, 2]);
         for (key, name) in SHOWN {
             if end.before.contains_key(&key) || end.after.contains_key(&key) {
-                table.row([name.to_owned(), metric(&end.before, key), metric(&end.after, key)]);
+                table.row([name.to_owned(), cell(&end.before, key), cell(&end.after, key)]);
             }
         }
         out.push_str(&table.draw(width));
+        if SHOWN.iter().any(|(key, _)| end.before.contains_key(key) != end.after.contains_key(key)) {
+            let mut note = "  –: not measured".to_owned();
+            if end.before.contains_key(&Metric::Usage) && !end.before.contains_key(&Metric::Used) {
+                note.push_str(" (a refused login tells that the database is full, and nothing else)");
+            }
+            out.push_str(&wrap(&note, width, 4));
+            out.push('\n');
+        }
         out.push('\n');
         let mut steps = Table::new(&["step", "", "time", "connections"], &[2]);
         for row in &self.steps {
@@ -153,9 +201,6 @@ impl Summary {
                 }
             }
         }
-        for row in self.steps.iter().filter(|row| matches!(row.status, StepStatus::InDoubt { .. })) {
-            say(&format!("  in doubt: {}", reason(&row.status).unwrap_or_default()));
-        }
         if end.tolerated > 0 {
             for row in &self.steps {
                 if let StepStatus::Failed { tolerated: true, .. }
@@ -165,13 +210,28 @@ impl Summary {
                 }
             }
         }
-        if self.done.is_empty() {
+        let doubts = self.in_doubt().count();
+        if self.done.is_empty() && doubts == 0 {
             say("changed: nothing.");
+        } else if self.done.is_empty() {
+            say("changed: nothing for certain.");
         } else {
             say("changed, and how to go back:");
             for (change, before, effect) in &self.done {
                 say(&format!("  {} — {}", change.past(), change.way_back(app, before, effect)));
             }
+        }
+        for request in self.in_doubt() {
+            say(&format!("  perhaps: {request} — it was sent, and how it ended is not written down"));
+        }
+        let not_run: Vec<&str> = self
+            .planned
+            .iter()
+            .filter(|step| !self.steps.iter().any(|row| row.step == **step))
+            .map(String::as_str)
+            .collect();
+        if !not_run.is_empty() && end.outcome != Outcome::Done {
+            say(&format!("not run: {}", not_run.join(", ")));
         }
         for next in &end.next {
             say(&format!("next: {next}"));
@@ -186,10 +246,15 @@ impl Summary {
     }
 }
 
+/// A cell of the table of measurements.
+fn cell(metrics: &Measurements, key: Metric) -> String {
+    metrics.get(&key).map_or_else(|| "–".to_owned(), Value::to_string)
+}
+
 fn short_connections(metrics: &Measurements) -> String {
     match (metrics.get(&Metric::Used), metrics.get(&Metric::Usage)) {
         (Some(used), Some(usage)) => format!("{used} ({usage})"),
         (None, Some(Value::Ratio(_))) => "full".to_owned(),
-        _ => "unknown".to_owned(),
+        _ => "–".to_owned(),
     }
 }

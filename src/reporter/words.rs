@@ -85,20 +85,27 @@ pub(crate) fn clauses(evaluation: &Evaluation) -> Vec<String> {
         .clauses
         .iter()
         .map(|clause| {
-            let reads = if clause.reads.is_empty() { String::new() } else { format!(" ({})", clause.reads) };
+            // `live: yes (live true)` says it twice.
+            let plain = clause
+                .reads
+                .strip_prefix(&clause.text)
+                .is_some_and(|rest| matches!(rest, " true" | " false"));
+            let reads =
+                if clause.reads.is_empty() || plain { String::new() } else { format!(" ({})", clause.reads) };
             format!("{}: {}{reads}", clause.text, mark(clause.truth))
         })
         .collect()
 }
 
-/// The line of a finished step.
-pub fn step_line(step: &str, ended: &StepStatus, summary: Option<&str>, millis: u64) -> String {
+/// The line of a finished step; without its reason when that has just been told.
+pub fn step_line(step: &str, ended: &StepStatus, summary: Option<&str>, millis: u64, why: bool) -> String {
     let (mark, word) = status(ended);
     let mut line = format!("{mark} {step}: {word}");
     if !matches!(ended, StepStatus::Skipped { .. } | StepStatus::WouldRun) {
-        line.push_str(&format!(" in {}", took(millis)));
+        let word = if matches!(ended, StepStatus::GateShut { .. }) { "after" } else { "in" };
+        line.push_str(&format!(" {word} {}", took(millis)));
     }
-    match (reason(ended), summary.filter(|summary| !summary.is_empty())) {
+    match (reason(ended).filter(|_| why), summary.filter(|summary| !summary.is_empty())) {
         (Some(reason), _) => line.push_str(&format!(" — {reason}")),
         (None, Some(summary)) => line.push_str(&format!(" — {summary}")),
         (None, None) => {}
@@ -108,9 +115,14 @@ pub fn step_line(step: &str, ended: &StepStatus, summary: Option<&str>, millis: 
 
 /// What a failure shows below its line: evidence, hints, request ids.
 pub fn failure_lines(failure: &Failure) -> Vec<String> {
-    let mut lines: Vec<String> = failure.evidence.iter().map(|line| format!("  | {line}")).collect();
+    let mut lines = evidence_lines(failure);
     lines.extend(fault_lines(&failure.fault));
     lines
+}
+
+/// The evidence of a failure alone.
+pub(crate) fn evidence_lines(failure: &Failure) -> Vec<String> {
+    failure.evidence.iter().map(|line| format!("  | {line}")).collect()
 }
 
 /// Hints and request ids of a fault.

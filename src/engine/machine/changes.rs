@@ -5,19 +5,26 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::Performance;
-use super::super::watch::Watch;
-use super::{Machine, Phase, UNKNOWN_PATIENCE, seconds};
+use super::{Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
 use crate::action::{Done, Failure, Made, Next};
 use crate::expr::Expr;
-use crate::health::Moment;
+use crate::health::{Moment, show_seconds};
 use crate::plan::{AfterGate, Body, Gate};
 use crate::platform::{Before, Certainty, Change, Effect, Fault, FaultKind, Reconciled};
+
+/// How soon a verb looks again when it could not be told how its change ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// The other side did not answer, which says nothing about what is there.
+const fn blind(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Network | FaultKind::Broken | FaultKind::Limited)
+}
 
 impl Machine {
     /// The verb has spoken.
     pub(super) fn decided(&mut self, now: Moment, word: Result<Next, Failure>, events: &mut Vec<Event>) {
         match word {
-            Err(failure) => self.action_failed(now, failure, events),
+            Err(failure) => self.could_not_decide(now, failure, events),
             Ok(Next::Change { change, before }) => {
                 self.nonces += 1;
                 let nonce = format!("{}-{}", self.config.run, self.nonces);
@@ -37,37 +44,63 @@ impl Machine {
                 }
                 frame.phase = Phase::Performing { change, before, nonce };
             }
-            Ok(Next::Wait { awaited, again }) => {
-                if self.config.dry {
-                    self.finish_frame(now, StepStatus::WouldRun, events);
-                    return;
-                }
-                let Some(frame) = self.frames.last_mut() else {
-                    return;
-                };
-                let spent = now.since(frame.progress.began);
-                if spent >= frame.step.timeout {
-                    let failure = Failure::from(
-                        Fault::new(
-                            FaultKind::Network,
-                            format!("waiting for {awaited}"),
-                            format!("not seen within the step's {}", seconds(frame.step.timeout)),
-                        )
-                        .hint("look at `heroku ps` and `heroku releases`; a longer `timeout:` on the step gives it more time"),
-                    );
-                    self.action_failed(now, failure, events);
-                    return;
-                }
-                if frame.awaited.as_ref() != Some(&awaited) {
-                    frame.awaited = Some(awaited.clone());
-                    events.push(Event::Awaiting { step: frame.step.id.clone(), awaited: awaited.clone() });
-                }
-                let until = now.plus(again.min(frame.step.timeout.saturating_sub(spent)));
-                frame.phase = Phase::Pausing { until, awaited };
-            }
+            Ok(Next::Wait { awaited, again }) => self.pause(now, awaited, again, events),
+            // A dry run asks nobody.
+            Ok(Next::Ask { .. }) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
             Ok(Next::Ask { question, assent }) => self.set_phase(Phase::Asking { question, assent }),
             Ok(Next::Done(done)) => self.action_done(now, done, events),
         }
+    }
+
+    /// Waits and looks again, within the step's time.
+    fn pause(&mut self, now: Moment, awaited: String, again: Duration, events: &mut Vec<Event>) {
+        if self.config.dry {
+            self.finish_frame(now, StepStatus::WouldRun, events);
+            return;
+        }
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        let spent = now.since(frame.progress.began);
+        if spent >= frame.step.timeout {
+            let failure = Failure::from(
+                Fault::new(
+                    FaultKind::Network,
+                    format!("waiting for {awaited}"),
+                    format!("not seen within the step's {}", show_seconds(frame.step.timeout.as_secs_f64())),
+                )
+                .hint("look at `heroku ps` and `heroku releases`; a longer `timeout:` on the step gives it more time"),
+            );
+            self.action_failed(now, failure, events);
+            return;
+        }
+        if frame.awaited.as_ref() != Some(&awaited) {
+            frame.awaited = Some(awaited.clone());
+            events.push(Event::Awaiting { step: frame.step.id.clone(), awaited: awaited.clone() });
+        }
+        let until = now.plus(again.min(frame.step.timeout.saturating_sub(spent)));
+        frame.phase = Phase::Pausing { until, awaited };
+    }
+
+    /// The verb could not look, or saw that it failed. After a change an API that does not answer is waited for: the
+    /// change is made, and only its proof is missing.
+    fn could_not_decide(&mut self, now: Moment, failure: Failure, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        if self.config.dry {
+            // What the steps before would have changed is not there: not knowing is no failure of a dry run.
+            let summary = format!("cannot be told before it is reached: {failure}");
+            frame.done = Some(Done { summary, ..Done::default() });
+            self.finish_frame(now, StepStatus::WouldRun, events);
+            return;
+        }
+        let spent = now.since(frame.progress.began);
+        if blind(&failure.fault) && !frame.progress.made.is_empty() && spent < frame.step.timeout {
+            self.pause(now, format!("an answer, to prove the change ({failure})"), LOOK_AGAIN, events);
+            return;
+        }
+        self.action_failed(now, failure, events);
     }
 
     pub(super) fn action_done(&mut self, now: Moment, done: Done, events: &mut Vec<Event>) {
@@ -82,12 +115,20 @@ impl Machine {
         for (name, value) in &done.outputs {
             self.outputs.insert(format!("{}.{name}", step.id), value.clone());
         }
-        let changed = !frame.progress.made.is_empty();
+        let (changed, released) = (frame.changed, frame.released);
         frame.done = Some(done);
         let awaited = match &step.body {
             Body::Verb(action) => action.awaits(),
             Body::Ladder(_) => None,
         };
+        if changed {
+            self.counts_from = self.counts_from.max(now);
+        }
+        if released && self.config.preboot {
+            self.counts_from = now.plus(PREBOOT_OVERLAP);
+            let awaited = "the old dynos to go: with preboot they go on serving for about 3 minutes, and only samples after that count".to_owned();
+            events.push(Event::Awaiting { step: step.id.clone(), awaited });
+        }
         if let Some(awaits) = awaited {
             let Ok(until) = Expr::parse(awaits.until) else {
                 return;
@@ -102,7 +143,6 @@ impl Machine {
             return;
         }
         let watch = match &step.after {
-            AfterGate::Own(gate) if changed => Some(Watch::new(gate.clone(), GateKind::After, now)),
             AfterGate::Own(gate) => Some(self.fresh_watch(gate.clone(), GateKind::After, now)),
             AfterGate::Default(within) if changed || dry => self.default_gate(*within, now),
             AfterGate::Default(_) | AfterGate::None(_) | AfterGate::NotNeeded => None,
@@ -137,6 +177,7 @@ impl Machine {
                     Certainty::Partial => {
                         // Nothing partial is repeated: what it did is not known exactly.
                         frame.attempt = u32::MAX;
+                        frame.changed = true;
                         self.action_failed(now, error.fault.into(), events);
                     }
                 }
@@ -163,6 +204,13 @@ impl Machine {
             (_, Effect::Released { version }) => self.facts.releases.push(*version),
             _ => {}
         }
+        frame.changed = true;
+        frame.released |= match (&change, &effect) {
+            (Change::Push { .. }, Effect::Pushed { up_to_date }) => !up_to_date,
+            (Change::Push { .. } | Change::Promote { .. } | Change::Rollback { .. }, _) => true,
+            _ => false,
+        };
+        self.counts_from = self.counts_from.max(now);
         let made = Made { change, before, effect, at: now };
         frame.progress.made.push(made.clone());
         frame.phase = Phase::Acting;
@@ -211,6 +259,19 @@ impl Machine {
                 settled("cannot_tell", Some(why.clone()));
                 self.doubt(now, &change, &why, events);
             }
+            // Whoever does not answer now may in a moment: a doubt is settled by looking, not by giving up at once.
+            Err(fault)
+                if blind(&fault)
+                    && !self.interrupted
+                    && now.since(frame.progress.began) < frame.step.timeout =>
+            {
+                let awaited = format!("an answer, to read back what became of the change ({fault})");
+                if frame.awaited.as_ref() != Some(&awaited) {
+                    frame.awaited = Some(awaited.clone());
+                    events.push(Event::Awaiting { step, awaited });
+                }
+                frame.phase = Phase::Settling { until: now.plus(LOOK_AGAIN), change, before, nonce, error };
+            }
             Err(fault) => {
                 settled("cannot_tell", Some(fault.to_string()));
                 self.doubt(now, &change, &fault.to_string(), events);
@@ -235,15 +296,20 @@ impl Machine {
         let Some(frame) = self.frames.last_mut() else {
             return;
         };
-        let Phase::Asking { question, .. } = &frame.phase else {
+        let (Phase::Asking { question, .. } | Phase::Stepping { question }) = &frame.phase else {
             return;
         };
-        let question = question.clone();
+        let (question, stepping) = (question.clone(), matches!(frame.phase, Phase::Stepping { .. }));
+        let step = Arc::clone(&frame.step);
         if let Some(answer) = answer {
-            let step = frame.step.id.clone();
-            events.push(Event::Asked { step, question: question.clone(), answer, by });
-            frame.progress.answers.insert(question.clone(), answer);
-            frame.phase = Phase::Acting;
+            events.push(Event::Asked { step: step.id.clone(), question: question.clone(), answer, by });
+            if stepping {
+                let phase = self.entry_phase(now, &step);
+                self.set_phase(phase);
+            } else {
+                frame.progress.answers.insert(question.clone(), answer);
+                frame.phase = Phase::Acting;
+            }
         }
         if answer != Some(true) {
             let why = match answer {

@@ -7,7 +7,7 @@ use super::{Ending, Machine, Phase, Stage, millis};
 use crate::action::{Failure, Progress, Status};
 use crate::health::Moment;
 use crate::plan::{Body, OnFailure};
-use crate::platform::{Change, FaultKind};
+use crate::platform::FaultKind;
 
 impl Machine {
     /// The action failed: try again, pass to the next rung, or end.
@@ -71,12 +71,7 @@ impl Machine {
         events: &mut Vec<Event>,
     ) {
         let Some(frame) = self.frames.last() else { return };
-        let released = frame
-            .progress
-            .made
-            .iter()
-            .any(|made| matches!(made.change, Change::Push { .. } | Change::Promote { .. }));
-        let remedy = (frame.step.on_failure == OnFailure::Rollback && released)
+        let remedy = (frame.step.on_failure == OnFailure::Rollback && frame.released)
             .then(|| frame.step.remedy.clone())
             .flatten();
         self.finish_frame(now, status, events);
@@ -94,7 +89,7 @@ impl Machine {
     pub(super) fn complete(&mut self, now: Moment, events: &mut Vec<Event>) {
         let Some(frame) = self.frames.last() else { return };
         let on_ladder = frame.ladder.is_some();
-        let changed = !frame.progress.made.is_empty();
+        let changed = frame.changed;
         let would = match &frame.step.body {
             Body::Verb(action) => self.config.dry && (action.mutates() || action.awaits().is_some()),
             Body::Ladder(_) => self.config.dry,

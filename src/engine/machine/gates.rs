@@ -7,13 +7,27 @@ use super::super::env::Readings;
 use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::{Live, Request};
 use super::super::watch::{GateState, Watch};
-use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, UNKNOWN_PATIENCE, millis, seconds};
+use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, Stage, UNKNOWN_PATIENCE, millis};
 use crate::expr::{Evaluation, Expr, Truth};
-use crate::health::{Metric, Moment, Value};
+use crate::health::{Metric, Moment, Value, show_seconds};
 use crate::plan::{Body, Gate, IfUnknown, Step};
 
 impl Machine {
-    /// The phase after `when`.
+    /// The phase after `when`: with `--step`, a question. A ladder asks on each of its rungs instead; a step that always
+    /// runs and only reads is not asked about.
+    pub(super) fn first_phase(&self, now: Moment, step: &Step) -> Phase {
+        let asks = match &step.body {
+            Body::Verb(action) => self.stage == Stage::Main || action.mutates(),
+            Body::Ladder(_) => false,
+        };
+        if self.config.stepwise && !self.config.dry && asks {
+            let name = if step.name == step.id { String::new() } else { format!(" ({})", step.name) };
+            return Phase::Stepping { question: format!("Run step {}{name}?", step.id) };
+        }
+        self.entry_phase(now, step)
+    }
+
+    /// The phase after `when` and its question.
     pub(super) fn entry_phase(&self, now: Moment, step: &Step) -> Phase {
         if let Some(gate) = &step.before {
             return Phase::GateBefore(self.fresh_watch(gate.clone(), GateKind::Before, now));
@@ -32,10 +46,13 @@ impl Machine {
         }
     }
 
-    /// A watch on a condition that nothing has changed since the latest sample: that sample counts too.
+    /// A watch from now on. Only samples count that were taken after the last change and when every old dyno was gone;
+    /// the latest one counts too, if it is such a one. Patience begins when samples count.
     pub(super) fn fresh_watch(&self, gate: Gate, kind: GateKind, now: Moment) -> Watch {
-        let mut watch = Watch::new(gate, kind, now);
-        if let Some(latest) = &self.latest {
+        let mut watch = Watch::new(gate, kind, now.max(self.counts_from));
+        if let Some(latest) = &self.latest
+            && latest.at >= self.counts_from
+        {
             watch = watch.counting_from(latest.at);
             let env = Readings { metrics: &latest.metrics, plan: &self.plan, outputs: &self.outputs };
             watch.observe(latest.at, latest.number, &env);
@@ -50,10 +67,19 @@ impl Machine {
         };
         let step = Arc::clone(&frame.step);
         let when = step.when.clone()?;
-        let evaluation = self.evaluate(&when);
+        // What was measured before the last change says nothing about now.
+        let stale = self.latest.as_ref().is_some_and(|latest| latest.at < self.counts_from);
+        let mut evaluation = self.evaluate(&when);
+        let measured =
+            when.names().iter().any(|name| !name.starts_with("steps.") && !name.starts_with("inputs."));
+        if stale && measured {
+            evaluation.truth = Truth::Unknown;
+        }
         let truth = evaluation.truth;
-        let late = now.since(since) >= UNKNOWN_PATIENCE;
-        if truth == Truth::Unknown && !late && !self.config.dry {
+        let since = since.max(self.counts_from);
+        // Outputs of earlier steps do not become known by waiting.
+        let late = !measured || now.since(since) >= UNKNOWN_PATIENCE;
+        if truth == Truth::Unknown && (now < since || !late) && !self.config.dry {
             return Some(Request::Wait {
                 until: since.plus(UNKNOWN_PATIENCE),
                 live: Live {
@@ -70,17 +96,24 @@ impl Machine {
         let why = (truth == Truth::Unknown).then(|| match step.if_unknown {
             IfUnknown::Run => "unknown: run all the same (if_unknown: run)".to_owned(),
             IfUnknown::Skip => "unknown: skipped (if_unknown: skip)".to_owned(),
-            IfUnknown::Stop => "unknown for 10 s".to_owned(),
+            IfUnknown::Stop if measured => "unknown for 10 s".to_owned(),
+            IfUnknown::Stop => "unknown: the step that it names has not run".to_owned(),
         });
+        let reads: Vec<_> = evaluation.clauses.iter().map(|clause| clause.reads.clone()).collect();
+        let reads = if reads.is_empty() { String::new() } else { format!(" ({})", reads.join(", ")) };
         let decision = Decision { gate: GateKind::When, open: runs, evaluation, since, sample: None, why };
         self.verdict(now, decision, events);
-        if runs || self.config.dry {
-            let phase = self.entry_phase(now, &step);
+        if runs {
+            let phase = self.first_phase(now, &step);
             self.set_phase(phase);
         } else if truth == Truth::Unknown && step.if_unknown == IfUnknown::Stop {
-            self.shut(now, format!("`when: {when}` was unknown for 10 s"), events);
+            let time = if measured { " for 10 s" } else { "" };
+            self.shut(now, format!("`when: {when}` was unknown{time}"), events);
         } else {
-            self.finish_frame(now, StepStatus::Skipped { why: format!("`when: {when}` is not so") }, events);
+            let when_reached = if self.config.dry { " now; measured again when reached" } else { "" };
+            let not = if truth == Truth::Unknown { "is unknown" } else { "is not so" };
+            let why = format!("`when: {when}` {not}{when_reached}{reads}");
+            self.finish_frame(now, StepStatus::Skipped { why }, events);
         }
         None
     }
@@ -134,7 +167,11 @@ impl Machine {
         } else {
             let why = match watch.kind {
                 GateKind::Check => format!("the check is false: {}", watch.gate.until),
-                _ => format!("{} did not hold within {}", watch.gate.until, seconds(watch.gate.within)),
+                _ => format!(
+                    "{} did not hold within {}",
+                    watch.gate.until,
+                    show_seconds(watch.gate.within.as_secs_f64())
+                ),
             };
             self.shut(now, why, events);
         }
@@ -155,7 +192,8 @@ impl Machine {
         };
         let until = Arc::new(Expr::parse(&text).ok()?);
         let within = if self.config.preboot { within.max(PREBOOT_PATIENCE) } else { within };
-        Some(Watch::new(Gate { until, hold: Duration::ZERO, within }, GateKind::Default, now))
+        let gate = Gate { until, hold: Duration::ZERO, within };
+        Some(Watch::new(gate, GateKind::Default, now).counting_from(now.max(self.counts_from)))
     }
 
     pub(super) fn evaluate(&self, expr: &Expr) -> Evaluation {

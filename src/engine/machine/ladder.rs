@@ -109,7 +109,7 @@ impl Machine {
         };
         frame.phase = Phase::Climbing {
             rung: Some(rung),
-            watch: Watch::new(ladder.gate.clone(), GateKind::Ladder, now),
+            watch: Watch::new(ladder.gate.clone(), GateKind::Ladder, now.max(self.counts_from)),
         };
     }
 

@@ -30,8 +30,11 @@ use crate::platform::{Before, Change, ChangeError};
 
 /// How long an unknown `when` is waited for.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
-/// The default gate's patience with preboot, where two sets of dynos run for about three minutes.
+/// The default gate's patience with preboot.
 const PREBOOT_PATIENCE: Duration = Duration::from_secs(300);
+/// With preboot the old dynos go on serving, listed nowhere, for about this long after the new ones are up: what is
+/// measured meanwhile says nothing about the release.
+const PREBOOT_OVERLAP: Duration = Duration::from_secs(180);
 /// Usage from which a database counts as full for the default gate.
 const FULL: f64 = 0.95;
 /// By how much usage may be above what it was, for the default gate.
@@ -39,6 +42,7 @@ const SLACK: f64 = 0.02;
 
 /// What the machine must know of the run besides its plan.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run")]
 pub struct Config {
     /// The run's id; nonces derive from it.
     pub run: String,
@@ -48,6 +52,8 @@ pub struct Config {
     pub preboot: bool,
     /// The database is not asked (`--no-database`): the default gate is `live`.
     pub no_database: bool,
+    /// Ask before each step (`--step`).
+    pub stepwise: bool,
     /// What is known before the first step.
     pub facts: RunFacts,
 }
@@ -97,6 +103,10 @@ enum Phase {
         question: String,
         assent: bool,
     },
+    /// `--step`: a person is asked whether this step may begin.
+    Stepping {
+        question: String,
+    },
     GateAfter(Watch),
     /// A ladder: watches its gate before the first rung (`rung` is `None`) and after each.
     Climbing {
@@ -117,6 +127,10 @@ struct Frame {
     before: Measurements,
     phase: Phase,
     progress: Progress,
+    /// It has changed something, in this attempt or an earlier one.
+    changed: bool,
+    /// It has made a release, in this attempt or an earlier one.
+    released: bool,
     attempt: u32,
     repeats: u32,
     abort_hits: u32,
@@ -160,6 +174,8 @@ pub struct Machine {
     first: Option<Measurements>,
     /// A change has been intended: what is measured since is not the state before the run.
     touched: bool,
+    /// Samples count from here on: those before were taken before the last change, or while old dynos still ran.
+    counts_from: Moment,
     began: Moment,
     ending: Option<Ending>,
     interrupted: bool,
@@ -184,6 +200,7 @@ impl Machine {
             latest: None,
             first: None,
             touched: false,
+            counts_from: Moment::default(),
             began: Moment::default(),
             ending: None,
             interrupted: false,
@@ -219,17 +236,21 @@ impl Machine {
         self.interrupted = true;
     }
 
+    /// The run cannot go on, for a reason outside it (its journal cannot be written): its last event.
+    pub fn broken(&mut self, now: Moment, outcome: Outcome, why: String) -> Event {
+        self.finished = true;
+        self.ending = Some(Ending { outcome, why: Some(why) });
+        self.run_finished(now)
+    }
+
     /// Takes in a sample. May be called at any time, also while a change is in flight.
     pub fn observe(&mut self, number: u64, at: Moment, metrics: &Measurements) {
         self.tally.samples += 1;
-        if self.touched {
-            // What is measured from here on is no longer the state before the run.
-        } else if let Some(first) = &mut self.first {
-            for (metric, value) in metrics {
-                first.entry(*metric).or_insert_with(|| value.clone());
-            }
-        } else {
-            self.first = Some(metrics.clone());
+        if !self.touched {
+            // Before the first change: of each metric what was measured last. A person may have thought long at the prompt.
+            self.first
+                .get_or_insert_default()
+                .extend(metrics.iter().map(|(metric, value)| (*metric, value.clone())));
         }
         self.latest = Some(Latest { number, at, metrics: metrics.clone() });
         let env = Readings { metrics, plan: &self.plan, outputs: &self.outputs };
@@ -268,6 +289,18 @@ impl Machine {
 
     /// Moves on until the driver is needed.
     fn settle(&mut self, now: Moment, events: &mut Vec<Event>) -> Request {
+        let request = self.until_needed(now, events);
+        match request {
+            // The overall deadline ends waiting on time, also when samples are rare.
+            Request::Wait { until, live } if self.deadline_counts() => {
+                let ends = self.plan.deadline.map_or(until, |limit| self.began.plus(limit));
+                Request::Wait { until: until.min(ends.max(now)), live }
+            }
+            other => other,
+        }
+    }
+
+    fn until_needed(&mut self, now: Moment, events: &mut Vec<Event>) -> Request {
         loop {
             self.give_up_if_told(now, events);
             let Some(frame) = self.frames.last() else {
@@ -309,6 +342,9 @@ impl Machine {
                 Phase::Asking { question, assent } => {
                     Some(Request::Ask { step: id, question: question.clone(), assent: *assent })
                 }
+                Phase::Stepping { question } => {
+                    Some(Request::Ask { step: id, question: question.clone(), assent: false })
+                }
                 Phase::Reconciling { change, before, .. } => {
                     Some(Request::Reconcile { change: change.clone(), before: before.clone() })
                 }
@@ -347,9 +383,17 @@ impl Machine {
         ) {
             return;
         }
-        if self.interrupted && self.stage != Stage::Always {
+        if self.interrupted {
+            self.interrupted = false;
             self.finish_all(now, &StepStatus::Interrupted, events);
             self.end(Outcome::Interrupted, Some("interrupted; what was in hand was finished".to_owned()));
+            // Taken up once: the steps that always run still do. A second time leaves them out.
+            if self.stage == Stage::Always {
+                self.queue.clear();
+            }
+            return;
+        }
+        if self.config.dry {
             return;
         }
         if let Some(index) = self.frames.iter().position(|frame| frame.abort_hits >= 2) {
@@ -372,12 +416,23 @@ impl Machine {
             }
             return;
         }
-        if self.stage == Stage::Main && self.plan.deadline.is_some_and(|limit| now.since(self.began) >= limit)
-        {
+        if self.deadline_counts() && self.plan.deadline.is_some_and(|limit| now.since(self.began) >= limit) {
             let why = "the run's deadline passed".to_owned();
-            self.finish_all(now, &StepStatus::GateShut { why: why.clone(), tolerated: false }, events);
-            self.end(Outcome::GateShut, Some(why));
+            self.finish_above(now, 0, &why, events);
+            self.close(
+                now,
+                StepStatus::GateShut { why: why.clone(), tolerated: false },
+                false,
+                Outcome::GateShut,
+                why,
+                events,
+            );
         }
+    }
+
+    /// The deadline ends what the plan set out to do. It does not cut off taking a release back, nor what always runs.
+    fn deadline_counts(&self) -> bool {
+        self.stage == Stage::Main && self.ending.is_none() && !self.config.dry
     }
 
     /// Takes the next step of the queue, or the next stage, or finishes.
@@ -385,7 +440,10 @@ impl Machine {
         if self.finished {
             return Some(Request::Finish);
         }
-        if self.interrupted && self.stage == Stage::Main && self.ending.is_none() {
+        if self.interrupted && self.stage == Stage::Main {
+            self.interrupted = false;
+            // Also a release that was to be taken back is left as it is: a person has taken over.
+            self.queue.clear();
             self.end(Outcome::Interrupted, Some("interrupted between two steps".to_owned()));
         }
         if let Some(step) = self.queue.pop_front() {
@@ -398,12 +456,17 @@ impl Machine {
             return None;
         }
         self.finished = true;
+        events.push(self.run_finished(now));
+        Some(Request::Finish)
+    }
+
+    fn run_finished(&self, now: Moment) -> Event {
         let ending = self.ending.clone().unwrap_or(Ending { outcome: Outcome::Done, why: None });
         let mut next = Vec::new();
         if ending.outcome == Outcome::GateShut {
             next.extend(self.plan.when_shut.iter().cloned());
         }
-        events.push(Event::RunFinished {
+        Event::RunFinished {
             outcome: ending.outcome,
             exit_code: ending.outcome.exit_code(),
             why: ending.why,
@@ -412,8 +475,7 @@ impl Machine {
             took_ms: millis(now.since(self.began)),
             tally: self.tally,
             next,
-        });
-        Some(Request::Finish)
+        }
     }
 
     fn begin_step(&mut self, now: Moment, step: Arc<Step>, ladder: Option<String>, events: &mut Vec<Event>) {
@@ -436,12 +498,14 @@ impl Machine {
             before: self.measurements(),
         });
         let phase =
-            if step.when.is_some() { Phase::When { since: now } } else { self.entry_phase(now, &step) };
+            if step.when.is_some() { Phase::When { since: now } } else { self.first_phase(now, &step) };
         self.frames.push(Frame {
             before: self.measurements(),
             began: now,
             phase,
             progress: Progress { began: now, ..Progress::default() },
+            changed: false,
+            released: false,
             attempt: 0,
             repeats: 0,
             abort_hits: 0,
@@ -475,9 +539,4 @@ struct Decision {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn seconds(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{seconds:.1} s") }
 }

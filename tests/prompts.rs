@@ -1,0 +1,108 @@
+//! The one question, through a real terminal: the plan first, then yes, no or Ctrl-C; and the live display of a run.
+
+#![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
+
+mod support;
+
+use std::process::Command;
+
+use rexpect::process::WaitStatus;
+use rexpect::session::{PtySession, spawn_command};
+use support::Lab;
+
+/// Patience with the terminal, in milliseconds.
+const PATIENCE: u64 = 90_000;
+
+/// `runbook …` at a terminal of 80 columns.
+fn at_a_terminal(lab: &Lab, arguments: &[&str]) -> PtySession {
+    let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
+    let line = format!("stty cols 80 rows 24; exec '{}' {}", support::binary().display(), quoted.join(" "));
+    #[expect(clippy::disallowed_methods, reason = "the binary is started as a person does, at a terminal")]
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]).current_dir(&lab.wiki).envs(&lab.environment);
+    command.env_remove("NO_COLOR").env_remove("CI").env("TERM", "xterm");
+    spawn_command(command, Some(PATIENCE)).expect("a terminal")
+}
+
+/// What the terminal showed to its end, and the exit code.
+#[track_caller]
+fn ends(session: &mut PtySession, code: i32) -> String {
+    let shown = session.exp_eof().expect("it ends");
+    match session.process().wait().expect("a status") {
+        WaitStatus::Exited(_, ended) => assert_eq!(ended, code, "{shown}"),
+        other => panic!("{other:?}: {shown}"),
+    }
+    shown
+}
+
+const QUESTION: &str = "Run rollback on wizzypedia?";
+
+#[test]
+fn the_plan_is_shown_and_asked_about_once_and_only_yes_runs_it() {
+    let lab = Lab::up(&["--scenario=quiet"]);
+    let before = lab.traces();
+    let rollback = ["run", "rollback", "--set=method=release"];
+
+    let mut no = at_a_terminal(&lab, &rollback);
+    let plan = no.exp_string(QUESTION).expect("the question");
+    for wanted in ["POST /apps/wizzypedia/releases", "gate: live", "app       wizzypedia"] {
+        assert!(plan.contains(wanted), "{wanted} comes before the question:\n{plan}");
+    }
+    no.send("n").and_then(|_| no.flush()).expect("typed");
+    assert!(ends(&mut no, 6).contains("nothing was changed"));
+
+    let mut interrupted = at_a_terminal(&lab, &rollback);
+    interrupted.exp_string(QUESTION).expect("the question");
+    interrupted.send_control('c').expect("typed");
+    assert!(ends(&mut interrupted, 130).contains("nothing was changed"));
+    assert_eq!(lab.traces(), before, "neither of them changed anything");
+    assert!(!lab.state().contains("run_started"), "and neither is a run");
+
+    let mut yes = at_a_terminal(&lab, &rollback);
+    yes.exp_string(QUESTION).expect("the question");
+    yes.send_line("yes").expect("typed");
+    let shown = ends(&mut yes, 0);
+    // The rest of that question, and no other.
+    assert_eq!(shown.matches("[y/N]").count(), 1, "it asks once:\n{shown}");
+    // The live display: the step, its time, used of limit, the gate clause by clause, what is left of its patience.
+    for wanted in ["rollback", "connections ", "/150 (", "live: ", " left", "before", "how to go back"] {
+        assert!(shown.contains(wanted), "{wanted}:\n{shown}");
+    }
+    assert!(lab.traces().mutating > before.mutating);
+}
+
+#[test]
+fn step_by_step_a_person_is_asked_before_each_and_ctrl_c_at_a_step_is_an_interruption() {
+    let lab = Lab::up(&["--scenario=quiet"]);
+    let own = lab.runbook(
+        "own",
+        "runbook: 1\nname: own\nsummary: a test of its own\nhealth:\n  every: 500ms\nsteps:\n  - id: look\n    diagnose:\n  - id: restart\n    restart: all\n    gate: { until: live, for: 1s, within: 60s }\n  - id: sure\n    confirm: Is it well?\n",
+    );
+    let before = lab.traces();
+    let stepped = ["run", "own", "--runbooks", &own, "--step"];
+
+    let mut declined = at_a_terminal(&lab, &stepped);
+    declined.exp_string("Run own on wizzypedia?").expect("the question");
+    // The Enter behind it is not taken for an answer to the next question.
+    declined.send("y\r").and_then(|_| declined.flush()).expect("typed");
+    declined.exp_string("Run step look?").expect("the first step");
+    declined.send("y").and_then(|_| declined.flush()).expect("typed");
+    declined.exp_string("Run step restart?").expect("the second step");
+    declined.send("n").and_then(|_| declined.flush()).expect("typed");
+    ends(&mut declined, 6);
+    assert_eq!(lab.traces(), before);
+
+    let mut interrupted = at_a_terminal(&lab, &stepped);
+    for question in ["Run own on wizzypedia?", "Run step look?", "Run step restart?", "Run step sure?"] {
+        interrupted.exp_string(question).expect(question);
+        interrupted.send("y").and_then(|_| interrupted.flush()).expect("typed");
+    }
+    interrupted.exp_string("Is it well?").expect("the step's own question");
+    interrupted.send_control('c').expect("typed");
+    let shown = ends(&mut interrupted, 130);
+    assert!(shown.contains("restarted every dyno"), "what was changed is said:\n{shown}");
+
+    let refused = lab.run(&["run", "own", "--runbooks", &own, "--step", "--yes", "--json"]).expect(2);
+    let last = refused.events().pop().expect("the last line always comes");
+    assert_eq!((&last["outcome"], &last["exit_code"]), (&"invalid".into(), &2.into()));
+}
