@@ -100,7 +100,7 @@ impl<'n, 'f> Reading<'n, 'f> {
             NodeKind::Nothing if shape.empty => (None, None),
             NodeKind::Text(_) | NodeKind::List(_) if shape.short.is_some() => (None, Some(node)),
             _ => {
-                let fault = node.mismatch(&format!("what `{}` takes", shape.name)).help(shape.usage());
+                let fault = node.mismatch("a map of keys").help(shape.usage());
                 faults.push(if matches!(node.kind, NodeKind::Nothing) {
                     Diagnostic { span: at, ..fault }
                 } else {
@@ -112,7 +112,7 @@ impl<'n, 'f> Reading<'n, 'f> {
         let known: Vec<&str> = shape.fields.iter().map(|field| field.name).collect();
         if let Some(map) = map {
             if !shape.open {
-                map.refuse_others(&known, &format!("key of `{}`", shape.name), faults);
+                map.refuse_others(&known, &format!("key of {}", shape.name), faults);
             }
             for field in shape.fields.iter().filter(|field| field.required) {
                 if map.get(field.name).is_none() {
@@ -167,6 +167,29 @@ impl<'n, 'f> Reading<'n, 'f> {
         }
     }
 
+    /// `true` or `false`, written out: it decides how the file itself is read, so that no input may stand for it.
+    pub fn truth(&mut self, name: &str) -> Option<bool> {
+        let text = self.text(name)?;
+        match text.value.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let fault = Diagnostic::error(text.span, format!("`{other}` is neither `true` nor `false`"));
+                self.faults.push(match other.to_lowercase().as_str() {
+                    "yes" | "on" | "true" => fault.help("write `true`"),
+                    "no" | "off" | "false" => fault.help("write `false`"),
+                    _ => fault,
+                });
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each of which may hold inputs.
+    pub fn text_params(&mut self, name: &str) -> Vec<Param<String>> {
+        self.texts(name).into_iter().map(Param::written).collect()
+    }
+
     /// A list of texts; a single one stands for a list of one.
     pub fn texts(&mut self, name: &str) -> Vec<Spanned<String>> {
         let Some(node) = self.node(name) else { return Vec::new() };
@@ -186,21 +209,27 @@ impl<'n, 'f> Reading<'n, 'f> {
 }
 
 fn missing(shape: &Shape, name: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(at, format!("`{}` needs `{name}`", shape.name)).help(shape.usage())
+    Diagnostic::error(at, format!("the key `{name}` is missing here")).help(shape.usage())
 }
 
 impl Shape {
     /// One line: which keys it takes.
     pub fn usage(&self) -> String {
-        let fields: Vec<String> = self
-            .fields
-            .iter()
-            .map(|field| if field.required { field.name.to_owned() } else { format!("{}?", field.name) })
-            .collect();
-        match self.short {
-            Some(short) => format!("`{}` takes {{ {} }}, or just its {short}", self.name, fields.join(", ")),
-            None => format!("`{}` takes {{ {} }}", self.name, fields.join(", ")),
+        let names = |required: bool| {
+            let names = self.fields.iter().filter(|field| field.required == required);
+            names.map(|field| field.name).collect::<Vec<_>>().join(", ")
+        };
+        let (must, may) = (names(true), names(false));
+        let mut text = match (must.as_str(), may.as_str()) {
+            ("", "") => format!("`{}` takes no keys", self.name),
+            (must, "") => format!("`{}` takes {must}", self.name),
+            ("", may) => format!("`{}` may have {may}", self.name),
+            (must, may) => format!("`{}` takes {must}; it may have {may}", self.name),
+        };
+        if let Some(short) = self.short {
+            text.push_str(&format!("; or just its `{short}`, without the key"));
         }
+        text
     }
 
     /// Its JSON schema.

@@ -50,7 +50,7 @@ const HEALTH: Shape = Shape {
 
 /// The file's shape.
 pub(super) const RUNBOOK: Shape = Shape {
-    name: "runbook file",
+    name: "runbook",
     fields: &[
         required("runbook", Kind::Word(&[FORMAT]), "Version of the format."),
         required("name", Kind::Text, "The name that `runbook run NAME` takes; also the file's name."),
