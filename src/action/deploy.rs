@@ -33,7 +33,7 @@ const ADD: Shape = Shape {
     name: "add entry",
     fields: &[
         required("path", Kind::Text, "A name or a glob such as `*.php`."),
-        optional("optional", Kind::Truth, "It may match nothing. Default: false."),
+        optional("optional", Kind::Flag, "It may match nothing. Default: false."),
     ],
     short: Some("path"),
     empty: false,

@@ -44,12 +44,16 @@ impl Verb for Run {
         let argv = reading.texts("argv");
         let fault = match argv.first() {
             Some(program) if single && program.trim().contains(char::is_whitespace) => {
-                let words: Vec<_> = program.split_whitespace().collect();
-                Diagnostic::error(
+                let fault = Diagnostic::error(
                     program.span,
                     "a program and its arguments are a list: no shell splits this",
-                )
-                .help(format!("write `run: [{}]`", words.join(", ")))
+                );
+                if program.contains(['&', '|', ';', '<', '>', '$', '`', '*', '"', '\'']) {
+                    fault.help("write `run: [program, argument]`; two programs are two steps")
+                } else {
+                    let words: Vec<_> = program.split_whitespace().collect();
+                    fault.help(format!("write `run: [{}]`", words.join(", ")))
+                }
             }
             Some(program) if !program.trim().is_empty() => {
                 return Some(Self { argv, changes: reading.param("changes") });

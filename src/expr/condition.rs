@@ -218,7 +218,11 @@ pub(super) fn unknown_name(name: &str, span: Span, scope: &dyn Scope) -> Diagnos
     }
     match did_you_mean(name, names.iter().map(String::as_str)) {
         Some(near) => fault.label("unknown name").help(format!("did you mean `{near}`?")),
-        None => fault.label("unknown name").help(format!("known names: {}", names.join(", "))),
+        None => {
+            let short: Vec<_> =
+                names.iter().map(String::as_str).filter(|name| !name.starts_with("steps.")).collect();
+            fault.label("unknown name").help(format!("known names: {}", short.join(", ")))
+        }
     }
 }
 

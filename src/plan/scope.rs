@@ -65,6 +65,9 @@ impl Scope for Names {
         if path == "item" {
             return Some("`item` is known in a step with `for_each`".to_owned());
         }
+        if path == "none" {
+            return Some("a gate is switched off by `gate: { none: REASON }`".to_owned());
+        }
         let rest = path.strip_prefix("steps.")?;
         if !self.metrics {
             return Some("this text is fixed before the run: it may name inputs only".to_owned());

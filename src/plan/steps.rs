@@ -302,7 +302,7 @@ impl<'f> Builder<'f> {
         self.faults.extend(faults);
         let awaited = action.awaits().map(|awaits| (awaits.until.clone(), awaits.hold, awaits.within));
         if let Some((until, hold, within)) = awaited {
-            if let Some(expr) = self.gating(&until, &names) {
+            if let Some(expr) = self.gating(&until, &names, "name something measured: `usage < 40%`") {
                 action.settle_condition(expr.to_string());
             }
             if let Some(within) = within {
@@ -365,7 +365,7 @@ impl<'f> Builder<'f> {
 
     fn gate(&mut self, spec: &GateText, hold: Duration, within: Duration) -> Option<Gate> {
         let names = self.names.clone();
-        let until = self.gating(&spec.until, &names);
+        let until = self.gating(&spec.until, &names, "a gate is switched off by `gate: { none: REASON }`");
         let faults = self.faults.len();
         let hold = self.duration(spec.hold.clone(), hold);
         let patience = self.duration(spec.within.clone(), within);
@@ -400,12 +400,12 @@ impl<'f> Builder<'f> {
     }
 
     /// A condition that gates: one that reads nothing measured would gate nothing.
-    fn gating(&mut self, text: &Spanned<String>, names: &Names) -> Option<Expr> {
+    fn gating(&mut self, text: &Spanned<String>, names: &Names, remedy: &str) -> Option<Expr> {
         let expr = self.condition(text, names)?;
         if expr.names().is_empty() {
             let fault =
                 Diagnostic::error(text.span, "this reads nothing that is measured, so it gates nothing");
-            self.faults.push(fault.help("a gate is switched off by `gate: { none: REASON }`"));
+            self.faults.push(fault.help(remedy));
             return None;
         }
         Some(self.measurable(expr))

@@ -157,7 +157,8 @@ pub(super) const GATE: Shape = Shape {
     open: false,
 };
 
-const RETRY: Shape = Shape {
+/// Retries.
+pub(super) const RETRY: Shape = Shape {
     name: "retry",
     fields: &[
         required("times", Kind::Count, "How many more times, 1 to 10."),
@@ -229,7 +230,7 @@ pub(super) const STEP: Shape = Shape {
             Kind::Word(ON_FAILURE),
             "What a failure means. `stop`: the run ends. `continue`: it is listed as tolerated. `rollback` (of `deploy` only): the release is taken back. Default: `stop`.",
         ),
-        optional("always", Kind::Truth, "Runs at the end whatever happened. Default: false."),
+        optional("always", Kind::Flag, "Runs at the end whatever happened. Default: false."),
         optional("abort_when", Kind::Condition, "Ends the step when it holds in two samples in a row."),
     ],
     short: None,
@@ -359,7 +360,9 @@ impl GateSpec {
             faults.push(fault.help("write it inside: `before: { until: …, for: …, within: … }`"));
         }
         if before.is_none() && forms == 0 {
-            faults.push(Diagnostic::error(node.span, "this gate says nothing").help(GATE.usage()));
+            if matches!(&node.kind, NodeKind::Map(entries) if entries.is_empty()) {
+                faults.push(Diagnostic::error(node.span, "this gate says nothing").help(GATE.usage()));
+            }
             return Self::Unsaid;
         }
         let after = match (after, off) {
