@@ -125,6 +125,12 @@ impl Action for KillIdle {
             ),
             ..Preview::default()
         };
+        if rule.idle < CAREFUL {
+            preview.warnings.push(format!(
+                "sleepers younger than {} s may be pages between two queries: killing them breaks those pages",
+                CAREFUL.as_secs()
+            ));
+        }
         match database.idle_sessions(&rule) {
             Ok(sessions) => {
                 let victims: Vec<_> = sessions.iter().map(victim).collect();

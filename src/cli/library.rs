@@ -86,8 +86,9 @@ pub(super) fn read(path: &Path) -> Result<Source, Stop> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = valid.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
+        let valid = String::from_utf8_lossy(valid);
+        let line = valid.matches('\n').count() + 1;
+        let column = valid.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         let text =
             format!("error: {shown}:{line}:{column}: this is not UTF-8 text\n  hint: save the file as UTF-8");
         Stop::new(3, text)

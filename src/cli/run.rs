@@ -120,6 +120,21 @@ fn attempt(args: &RunArgs) -> Result<u8, Stop> {
             Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
         }
     };
+    let mut record = PlanRecord {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        runbook: name,
+        source: source.name.to_string(),
+        text: source.text.to_string(),
+        inputs,
+        selection,
+        target: Target::default(),
+        deadline_ms: deadline,
+    };
+    // The runbook is valid by itself: what does not fit now came with `--set`, and needs no app to be seen.
+    build(record.clone()).map_err(|faults| {
+        let told = render(&source, &faults, colour);
+        Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
+    })?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !args.dry_run && !args.yes && !terminal {
         return Err(Stop::new(
@@ -130,21 +145,9 @@ fn attempt(args: &RunArgs) -> Result<u8, Stop> {
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
     let (opened, app) = open_target(&args.target, Arc::new(|text: &str| talk(text)))?;
-    let record = PlanRecord {
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        runbook: name.clone(),
-        source: source.name.to_string(),
-        text: source.text.to_string(),
-        inputs,
-        selection,
-        target: target_of(args, &opened, &app)?,
-        deadline_ms: deadline,
-    };
-    // The runbook is valid: what does not fit now came with `--set`.
-    let plan = build(record).map_err(|faults| {
-        let told = render(&source, &faults, colour);
-        Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
-    })?;
+    record.target = target_of(args, &opened, &app)?;
+    let plan = build(record)
+        .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
     let session = Session::begin(args, opened, Arc::new(plan), terminal);
     match store {
         None => session.dry(),

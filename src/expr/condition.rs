@@ -216,14 +216,12 @@ pub(super) fn unknown_name(name: &str, span: Span, scope: &dyn Scope) -> Diagnos
     if let Some(hint) = scope.hint(name) {
         return fault.label("unknown name").help(hint);
     }
-    match did_you_mean(name, names.iter().map(String::as_str)) {
-        Some(near) => fault.label("unknown name").help(format!("did you mean `{near}`?")),
-        None => {
-            let short: Vec<_> =
-                names.iter().map(String::as_str).filter(|name| !name.starts_with("steps.")).collect();
-            fault.label("unknown name").help(format!("known names: {}", short.join(", ")))
-        }
+    let fault = fault.label("unknown name");
+    if let Some(near) = did_you_mean(name, names.iter().map(String::as_str)) {
+        return fault.help(format!("did you mean `{near}`?"));
     }
+    let short: Vec<_> = names.iter().map(String::as_str).filter(|name| !name.starts_with("steps.")).collect();
+    fault.help(format!("known names: {}", short.join(", ")))
 }
 
 fn check(node: &Node, scope: &dyn Scope, faults: &mut Vec<Diagnostic>) {
@@ -430,23 +428,24 @@ fn print(node: &Node) -> String {
     }
 }
 
-/// The tree without the comparisons that name something of `dropped`; `None` when nothing is left.
+/// The tree without the parts that name something of `dropped`: clauses of a conjunction one by one, anything else as a
+/// whole, so that no alternative becomes easier than it was. `None` when nothing is left.
 fn without(node: &Node, dropped: &dyn Fn(&str) -> bool) -> Option<Node> {
+    let join =
+        |left: Option<Node>, right: Option<Node>, both: fn(Box<Node>, Box<Node>) -> Node| match (left, right)
+        {
+            (Some(left), Some(right)) => Some(both(Box::new(left), Box::new(right))),
+            (one, other) => one.or(other),
+        };
+    let whole = |node: &Node| {
+        let mut names = Vec::new();
+        collect(node, &mut names);
+        (!names.into_iter().any(dropped)).then(|| node.clone())
+    };
     match node {
-        Node::And(left, right) | Node::Or(left, right) => {
-            match (without(left, dropped), without(right, dropped)) {
-                (Some(left), Some(right)) if matches!(node, Node::And(..)) => {
-                    Some(Node::And(Box::new(left), Box::new(right)))
-                }
-                (Some(left), Some(right)) => Some(Node::Or(Box::new(left), Box::new(right))),
-                (one, other) => one.or(other),
-            }
-        }
-        _ => {
-            let mut names = Vec::new();
-            collect(node, &mut names);
-            (!names.iter().any(|name| dropped(name))).then(|| node.clone())
-        }
+        Node::And(left, right) => join(without(left, dropped), without(right, dropped), Node::And),
+        Node::Or(left, right) => join(whole(left), whole(right), Node::Or),
+        _ => whole(node),
     }
 }
 

@@ -149,6 +149,8 @@ fn what_cannot_be_measured_is_left_out() {
         ("usage < 40% and refused == 0 and live", Some("live")),
         ("(usage < 40% or dynos.up > 0) and live", Some("dynos.up > 0 and live")),
         ("(used < 3 or dynos.up > 0) and live", Some("(used < 3 or dynos.up > 0) and live")),
+        ("live or (usage >= 90% and dynos.up > 0)", Some("live")),
+        ("live or dynos.up > 0 or usage < 40%", Some("live or dynos.up > 0")),
         ("not (usage < 40% or live)", None),
         ("usage < 40%", None),
     ] {

@@ -99,3 +99,128 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         record,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{Body, EMBEDDED, Step, Target};
+    use crate::source::render;
+
+    fn plan(text: &str, target: Target) -> Plan {
+        let source = Source::new("t", text);
+        let (runbook, _) = read_leniently(&source);
+        let inputs = runbook.iter().flat_map(|runbook| &runbook.inputs).map(|input| {
+            (input.name.value.clone(), Bound { value: input.specimen(), origin: "default".to_owned() })
+        });
+        let record = PlanRecord {
+            tool: String::new(),
+            runbook: String::new(),
+            source: "t".to_owned(),
+            text: text.to_owned(),
+            inputs: inputs.collect(),
+            selection: Selection::default(),
+            target,
+            deadline_ms: None,
+        };
+        build(record).unwrap_or_else(|faults| panic!("{}", render(&source, &faults, false)))
+    }
+
+    fn gate(step: &Step) -> String {
+        match (&step.after, &step.body) {
+            (crate::plan::AfterGate::Own(gate), _) => gate.until.to_string(),
+            (_, Body::Ladder(ladder)) => ladder.gate.until.to_string(),
+            (_, Body::Verb(action)) => {
+                action.awaits().map(|awaits| awaits.until.value.clone()).unwrap_or_default()
+            }
+        }
+    }
+
+    #[test]
+    fn live_is_always_part_of_healthy() {
+        for (healthy, whole) in [
+            ("usage < 40%", "usage < 40% and live"),
+            ("live or usage < 40%", "(live or usage < 40%) and live"),
+            ("live and refused == 0", "live and refused == 0"),
+            ("not live", "not live and live"),
+        ] {
+            let text = format!(
+                "runbook: 1\nname: x\nsummary: s\nhealth: {{ healthy: '{healthy}' }}\nsteps:\n  - diagnose:\n"
+            );
+            assert_eq!(plan(&text, Target::default()).healthy.to_string(), whole);
+        }
+    }
+
+    #[test]
+    fn without_the_database_platform_and_pages_alone_gate() {
+        let target = Target { app: "wiki".to_owned(), ..Target::default() };
+        for (name, text) in EMBEDDED {
+            let plan = plan(text, target.clone());
+            for condition in plan.steps.iter().map(gate).chain([plan.healthy.to_string()]) {
+                for database in ["usage", "refused", "growth", "time_to_full"] {
+                    assert!(!condition.contains(database), "{name}: {condition}");
+                }
+            }
+            assert!(plan.healthy.to_string().contains("live"), "{name}");
+        }
+        let with = Target { database: Some("u@h:3306/d".to_owned()), ..target };
+        assert!(plan(EMBEDDED[0].1, with).healthy.to_string().contains("usage < 40%"));
+    }
+
+    #[test]
+    fn repeated_steps_are_called_by_one_name() {
+        let text = "runbook: 1\nname: x\nsummary: s\nsteps:\n  - { id: each, restart: 'web.${{ item }}', for_each: [1, 2] }\n  - diagnose:\n";
+        let checked = check(&Source::new("t", text)).unwrap();
+        let ids: Vec<_> = checked.plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, ["each-1", "each-2", "diagnose"]);
+        let told = |selection: &Selection| {
+            let mut steps = checked.plan.steps.clone();
+            select(&mut steps, selection);
+            steps.into_iter().map(|step| step.left_out.is_none()).collect::<Vec<_>>()
+        };
+        let named = |id: &str| vec![id.to_owned()];
+        assert_eq!(told(&Selection { skip: named("each"), ..Selection::default() }), [false, false, true]);
+        assert_eq!(told(&Selection { only: named("each-2"), ..Selection::default() }), [false, true, false]);
+        assert_eq!(
+            told(&Selection { from: Some("each-2".to_owned()), ..Selection::default() }),
+            [false, true, true]
+        );
+    }
+
+    #[test]
+    fn the_same_record_gives_the_same_plan() {
+        let (one, other) = (plan(EMBEDDED[1].1, Target::default()), plan(EMBEDDED[1].1, Target::default()));
+        assert_eq!((one.id.as_str(), one.id.len()), (other.id.as_str(), 64));
+        let app = Target { app: "other".to_owned(), ..Target::default() };
+        assert_ne!(one.id, plan(EMBEDDED[1].1, app).id);
+    }
+
+    proptest! {
+        /// A runbook with anything done to it gives a plan or faults with places in it, never a panic.
+        #[test]
+        fn a_damaged_runbook_gives_faults_and_never_a_panic(
+            which in 0..EMBEDDED.len(),
+            edits in proptest::collection::vec((0.0..1.0_f64, 0_usize..6, "[a-z0-9%:{}\\[\\],\"'$ \n-]{0,4}"), 1..6),
+        ) {
+            let mut text = EMBEDDED[which].1.to_owned();
+            for (place, length, with) in edits {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+                let mut from = (text.len() as f64 * place) as usize;
+                while !text.is_char_boundary(from) {
+                    from -= 1;
+                }
+                let to = text[from..].char_indices().nth(length).map_or(text.len(), |(at, _)| from + at);
+                text.replace_range(from..to, &with);
+            }
+            let source = Source::new("t", text.as_str());
+            if let Err(faults) = check(&source) {
+                prop_assert!(!faults.is_empty());
+                for fault in &faults {
+                    prop_assert!(fault.span.end <= text.len() && fault.span.start <= fault.span.end, "{fault:?}");
+                }
+                prop_assert!(render(&source, &faults, false).contains("t:"));
+            }
+        }
+    }
+}

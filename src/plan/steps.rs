@@ -139,7 +139,7 @@ impl<'f> Builder<'f> {
                     continue;
                 }
                 for (id, item) in repetitions(spec) {
-                    steps.extend(self.step(spec, id, item, false).map(|step| (index, step)));
+                    steps.extend(self.step(spec, &id, item, false).map(|step| (index, step)));
                 }
             }
         }
@@ -150,7 +150,7 @@ impl<'f> Builder<'f> {
     fn step(
         &mut self,
         spec: &StepSpec,
-        id: String,
+        id: &str,
         item: Option<&Spanned<String>>,
         rung: bool,
     ) -> Option<Step> {
@@ -160,7 +160,7 @@ impl<'f> Builder<'f> {
             self.names.add("item".to_owned(), Unit::Text);
             self.bindings.values.insert("item".to_owned(), Value::Text(value));
         }
-        let step = self.step_body(spec, id.clone(), rung);
+        let step = self.step_body(spec, id.to_owned(), rung);
         let inside = std::mem::replace(&mut self.names, outside);
         if matches!(spec.body, BodySpec::Ladder(_)) {
             self.names = inside; // outputs of the rungs
@@ -335,7 +335,7 @@ impl<'f> Builder<'f> {
         let mut rungs = Vec::new();
         for rung in &spec.rungs {
             self.check_id(rung);
-            rungs.extend(self.step(rung, rung.id.value.clone(), None, true));
+            rungs.extend(self.step(rung, &rung.id.value, None, true));
         }
         let gate = gate.unwrap_or_else(|| Gate {
             until: Arc::new(Expr::never()),

@@ -81,7 +81,9 @@ fn refuse_hidden(node: &Node, faults: &mut Vec<Diagnostic>) {
             for (key, _) in entries {
                 look(key, key.span);
             }
-            entries.iter().for_each(|(_, value)| refuse_hidden(value, faults));
+            for (_, value) in entries {
+                refuse_hidden(value, faults);
+            }
         }
     }
 }

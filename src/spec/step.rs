@@ -87,7 +87,6 @@ pub enum GateSpec {
 
 /// What a step says about the gate after it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "as above")]
 pub enum AfterText {
     /// Nothing: a mutating step gets the default.
     Unsaid,
