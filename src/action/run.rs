@@ -6,7 +6,7 @@ use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Done, Next, Output, Preview, Verb};
-use crate::expr::Template;
+use crate::expr::{Env, Template};
 use crate::health::{Unit, Value};
 use crate::platform::{Before, Change, Effect};
 use crate::source::{Diagnostic, NodeKind, Spanned};
@@ -100,7 +100,13 @@ impl Action for Run {
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
-        let change = self.change(scene);
+        // What only an earlier step will tell stays as it is written.
+        let known = |text: &Spanned<String>| {
+            let known = |name: &str| scene.value(name).is_some();
+            Template::parse(text).is_ok_and(|template| template.names().all(known))
+        };
+        let shown = |text: &Spanned<String>| if known(text) { scene.fill(text) } else { text.value.clone() };
+        let change = Change::Command { argv: self.argv.iter().map(shown).collect() };
         Ok(Preview {
             summary: "run a local program".to_owned(),
             requests: vec![change.request(scene.app)],

@@ -120,6 +120,15 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
     if let Some(preview) = preview {
         preview_view(&mut line, inner, preview);
     }
+    if let Body::Verb(action) = &step.body
+        && let Some(awaits) = action.awaits()
+    {
+        let within = awaits.within.map_or("in one sample".to_owned(), |within| {
+            format!("within {}", show_seconds(within.as_secs_f64()))
+        });
+        let until = &awaits.until.value;
+        line(inner, &format!("must hold {within}: {until}{}", reading(view, &step.id, "condition")));
+    }
     match &step.after {
         AfterGate::Own(gate) => {
             line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")));
