@@ -51,6 +51,10 @@ impl Action for Check {
         Some(Awaits { until: &self.that, message: self.message.as_ref(), hold: Duration::ZERO, within: None })
     }
 
+    fn settle_condition(&mut self, bound: String) {
+        self.that.value = bound;
+    }
+
     fn preview(&self, _: &Scene<'_>) -> Result<Preview, Failure> {
         Ok(Preview { summary: format!("check that {}", self.that.value), ..Preview::default() })
     }

@@ -25,7 +25,7 @@ const SLUGS_AT_MOST: usize = 10;
 /// Commit, push and prove.
 #[derive(Debug)]
 pub struct Deploy {
-    add: Vec<(Spanned<String>, bool)>,
+    add: Vec<(Param<String>, bool)>,
     message: Spanned<String>,
     branch: Param<String>,
     include_commits: Option<Param<bool>>,
@@ -35,7 +35,7 @@ const ADD: Shape = Shape {
     name: "add entry",
     fields: &[
         required("path", Kind::Text, "A name or a glob such as `*.php`."),
-        optional("optional", Kind::Truth, "It may match nothing. Default: false."),
+        optional("optional", Kind::Flag, "It may match nothing. Default: false."),
     ],
     short: Some("path"),
     empty: false,
@@ -79,8 +79,8 @@ impl Verb for Deploy {
         });
         for item in items {
             let mut entry = Reading::begin(item, &ADD, item.span, reading.faults())?;
-            let path = entry.text("path");
-            let optional = entry.text("optional").is_some_and(|text| text.value == "true");
+            let path = entry.param("path");
+            let optional = entry.truth("optional").unwrap_or(false);
             add.extend(path.map(|path| (path, optional)));
         }
         let branch = reading.param("branch").unwrap_or_else(|| Param::fixed("master".to_owned()));
@@ -123,12 +123,14 @@ impl Action for Deploy {
             );
             faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
         }
-        for (path, _) in &self.add {
-            if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.is_empty() {
-                faults.push(Diagnostic::error(
-                    path.span,
-                    format!("`{}` is outside of the working tree", path.value),
-                ));
+        for (path, _) in &mut self.add {
+            let before = faults.len();
+            path.bind(bindings, &mut faults);
+            let (name, place) = (path.or(String::new()), path.text.span);
+            if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+                faults.push(Diagnostic::error(place, format!("`{name}` is outside of the working tree")));
+            } else if name.is_empty() && faults.len() == before {
+                faults.push(Diagnostic::error(place, "this names no file"));
             }
         }
         if self.message.trim().is_empty() {
@@ -475,6 +477,6 @@ fn outputs(release: Option<u64>, deployed: bool, commit: &str) -> BTreeMap<Strin
     outputs
 }
 
-fn patterns(add: &[(Spanned<String>, bool)]) -> Vec<(String, bool)> {
-    add.iter().map(|(path, optional)| (path.value.clone(), *optional)).collect()
+fn patterns(add: &[(Param<String>, bool)]) -> Vec<(String, bool)> {
+    add.iter().map(|(path, optional)| (path.or(String::new()), *optional)).collect()
 }

@@ -8,10 +8,8 @@ use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{
-    Before, Change, DatabaseFacts, Effect, Fault, FaultKind, IdleSession, KillRule, Victim,
-};
-use crate::source::{Diagnostic, Spanned};
+use crate::platform::{Before, Change, DatabaseFacts, Effect, IdleSession, KillRule, Victim};
+use crate::source::Diagnostic;
 
 /// Victims listed in a preview.
 const SHOWN: usize = 10;
@@ -23,7 +21,7 @@ const CAREFUL: Duration = Duration::from_secs(60);
 pub struct KillIdle {
     idle: Option<Param<Duration>>,
     at_most: Option<Param<u64>>,
-    protect: Vec<Spanned<String>>,
+    protect: Vec<Param<String>>,
 }
 
 impl Verb for KillIdle {
@@ -59,7 +57,7 @@ impl Verb for KillIdle {
         Some(Self {
             idle: reading.param("idle"),
             at_most: reading.param("at_most"),
-            protect: reading.texts("protect"),
+            protect: reading.text_params("protect"),
         })
     }
 }
@@ -69,7 +67,7 @@ impl KillIdle {
         KillRule {
             idle: self.idle.as_ref().map_or(CAREFUL, |idle| idle.or(CAREFUL)),
             at_most: self.at_most.as_ref().map_or(100, |at_most| at_most.or(100)),
-            protect: self.protect.iter().map(|user| user.value.clone()).collect(),
+            protect: self.protect.iter().map(|user| user.or(String::new())).collect(),
         }
     }
 }
@@ -191,6 +189,9 @@ impl Action for KillIdle {
         if let Some(at_most) = &mut self.at_most {
             at_most.bind_within(bindings, &(1..=5000), &mut faults);
         }
+        for user in &mut self.protect {
+            user.bind(bindings, &mut faults);
+        }
         faults
     }
 
@@ -211,6 +212,12 @@ impl Action for KillIdle {
             ),
             ..Preview::default()
         };
+        if rule.idle < CAREFUL {
+            preview.warnings.push(format!(
+                "sleepers younger than {} s may be pages between two queries: killing them breaks those pages",
+                CAREFUL.as_secs()
+            ));
+        }
         match database.idle_sessions(&rule) {
             Ok(sessions) => {
                 let victims: Vec<_> = sessions.iter().map(victim).collect();
@@ -258,12 +265,12 @@ impl Action for KillIdle {
         }
         let rule = self.rule();
         let Some(database) = scene.observer.database() else {
-            return Err(Fault::new(
-                FaultKind::Unsupported,
-                "killing idle sessions",
-                "the database is not used in this run (--no-database)",
-            )
-            .into());
+            return Ok(Next::Done(Done {
+                status: Status::NothingToDo,
+                summary: "the database is not used in this run (--no-database)".to_owned(),
+                outputs: outputs(&[("found", 0), ("killed", 0), ("spared", 0), ("dying", 0)]),
+                ..Done::default()
+            }));
         };
         let sessions = database.idle_sessions(&rule)?;
         if sessions.is_empty() {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::expr::units::{parse_duration, parse_number, parse_ratio};
-use crate::expr::{Env, Expr};
+use crate::expr::{Env, Expr, Template};
 use crate::health::Value;
 use crate::source::{Diagnostic, Spanned, did_you_mean};
 
@@ -39,11 +39,13 @@ pub trait Scalar: Sized + Clone {
     fn parse(text: &str) -> Result<Self, String>;
     /// Takes it from a bound input, when the unit fits.
     fn from_value(value: &Value) -> Option<Self>;
+    /// Whether a template may stand inside the text (`web.${{ item }}`), or must be the whole of it.
+    const MIXED: bool = false;
 }
 
 impl Scalar for Duration {
     fn written(&self) -> String {
-        crate::health::show_seconds(self.as_secs_f64())
+        crate::expr::units::write_duration(self.as_secs_f64())
     }
 
     const EXPECTED: &'static str = "a duration such as `30s`";
@@ -85,7 +87,7 @@ pub struct Ratio(pub f64);
 
 impl Scalar for Ratio {
     fn written(&self) -> String {
-        Value::Ratio(self.0).to_string()
+        crate::expr::units::write_ratio(self.0)
     }
 
     const EXPECTED: &'static str = "a ratio such as `40%`";
@@ -106,6 +108,7 @@ impl Scalar for String {
     }
 
     const EXPECTED: &'static str = "a text";
+    const MIXED: bool = true;
     fn parse(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
     }
@@ -187,15 +190,15 @@ impl<T: Scalar> Param<T> {
         if let Some(value) = &self.value
             && !range.contains(value)
         {
-            let text = &self.text;
+            let (text, given) = (&self.text, value.written());
+            let told = if text.value == given {
+                format!("`{given}` is out of range")
+            } else {
+                format!("`{}` is {given}, out of range", text.value)
+            };
             faults.push(Diagnostic::error(
                 text.span,
-                format!(
-                    "`{}` is out of range: {} to {}",
-                    text.value,
-                    range.start().written(),
-                    range.end().written()
-                ),
+                format!("{told}: {} to {}", range.start().written(), range.end().written()),
             ));
         }
     }
@@ -215,23 +218,47 @@ pub fn sole_template(text: &str) -> Option<&str> {
 }
 
 fn bound<T: Scalar>(text: &Spanned<String>, bindings: &Bindings) -> Result<T, Diagnostic> {
-    let Some(name) = sole_template(text) else {
+    if !text.contains("${{") {
         return T::parse(text)
             .map_err(|why| Diagnostic::error(text.span, why).help(format!("expected: {}", T::EXPECTED)));
-    };
-    let Some(value) = bindings.values.get(name) else {
-        let fault = Diagnostic::error(text.span, format!("there is no `{name}`"));
-        return Err(match did_you_mean(name, bindings.values.keys().map(String::as_str)) {
-            Some(near) => fault.help(format!("did you mean `{near}`?")),
-            None if name.starts_with("steps.") => {
-                fault.help("a parameter is bound before the run: outputs of steps may be read by conditions and messages only")
-            }
-            None => fault.help("declare it under `inputs:`"),
+    }
+    let template = Template::parse(text).map_err(|mut faults| {
+        let fault = faults.swap_remove(0);
+        Diagnostic { span: text.span, ..fault }
+    })?;
+    for name in template.names() {
+        if !bindings.values.contains_key(name) {
+            return Err(not_bound(name, text, bindings));
+        }
+    }
+    if let Some(name) = sole_template(text)
+        && let Some(value) = bindings.values.get(name)
+    {
+        return T::from_value(value).ok_or_else(|| {
+            Diagnostic::error(text.span, format!("`{name}` is {value}, and {} is expected here", T::EXPECTED))
         });
-    };
-    T::from_value(value).ok_or_else(|| {
-        Diagnostic::error(text.span, format!("`{name}` is {value}, and {} is expected here", T::EXPECTED))
-    })
+    }
+    let filled = template.fill(bindings);
+    if !T::MIXED {
+        return Err(Diagnostic::error(text.span, "a template stands alone here, with nothing beside it")
+            .help(format!("expected: {}, or one input: `${{{{ inputs.NAME }}}}`", T::EXPECTED)));
+    }
+    T::parse(&filled).map_err(|why| Diagnostic::error(text.span, why))
+}
+
+/// A parameter that names what is not known before the run.
+fn not_bound(name: &str, text: &Spanned<String>, bindings: &Bindings) -> Diagnostic {
+    let fault = Diagnostic::error(text.span, format!("there is no `{name}`"));
+    if name.starts_with("steps.") {
+        return fault.help(
+            "a parameter is bound before the run: outputs of steps may be read by conditions and messages only",
+        );
+    }
+    match did_you_mean(name, bindings.values.keys().map(String::as_str)) {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None if name == "item" => fault.help("`item` is known in a step with `for_each`"),
+        None => fault.help("declare it under `inputs:`"),
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +292,9 @@ mod tests {
             ("${{ inputs.idel }}", "there is no"),
             ("${{ inputs.ratio }}", "is expected here"),
             ("${{ steps.a.b }}", "there is no"),
+            ("${{ inputs.idle }} or so", "stands alone"),
+            ("${{ item }}", "there is no"),
+            ("${{ inputs.idle", "not closed"),
         ] {
             let mut faults = Vec::new();
             param::<Duration>(text).bind(&bindings, &mut faults);
@@ -273,9 +303,22 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_checked() {
+    fn texts_may_hold_inputs_and_others_may_not() {
+        let values = BTreeMap::from([("item".to_owned(), Value::Count(2.0))]);
+        let mut faults = Vec::new();
+        let mut text = param::<String>("web.${{ item }}");
+        text.bind(&Bindings { values }, &mut faults);
+        assert_eq!((text.or(String::new()).as_str(), faults.len()), ("web.2", 0));
+    }
+
+    #[test]
+    fn ranges_are_checked_and_say_what_was_given() {
         let mut faults = Vec::new();
         param::<u64>("9000").bind_within(&Bindings::default(), &(1..=5000), &mut faults);
-        assert!(faults[0].message.contains("out of range"));
+        assert_eq!(faults[0].message, "`9000` is out of range: 1 to 5000");
+        let values = BTreeMap::from([("inputs.n".to_owned(), Value::Count(0.0))]);
+        let mut faults = Vec::new();
+        param::<u64>("${{ inputs.n }}").bind_within(&Bindings { values }, &(1..=5), &mut faults);
+        assert_eq!(faults[0].message, "`${{ inputs.n }}` is 0, out of range: 1 to 5");
     }
 }

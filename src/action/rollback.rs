@@ -42,7 +42,7 @@ impl Verb for Rollback {
         fields: &[
             optional(
                 "method",
-                Kind::Word(METHODS),
+                Kind::Choice(METHODS),
                 "`revert`: git revert of the live commit, which must be HEAD, and a push. `release`: Heroku's release rollback, config vars of then included. Default: `revert`.",
             ),
             optional("branch", Kind::Text, "Branch on Heroku's git: `master` or `main`. Default: `master`."),
@@ -99,6 +99,14 @@ impl Action for Rollback {
             let fault =
                 Diagnostic::error(self.method.text.span, format!("`{method}` is no way to roll back"));
             faults.push(fault.help("`revert` or `release`"));
+        }
+        let branch = self.branch.or("master".to_owned());
+        if branch != "master" && branch != "main" {
+            let fault = Diagnostic::error(
+                self.branch.text.span,
+                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
+            );
+            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
         }
         faults
     }

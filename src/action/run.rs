@@ -6,9 +6,10 @@ use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Done, Next, Output, Preview, Verb};
+use crate::expr::{Env, Template};
 use crate::health::{Unit, Value};
 use crate::platform::{Before, Change, Effect};
-use crate::source::{Diagnostic, Spanned};
+use crate::source::{Diagnostic, NodeKind, Spanned};
 
 /// Run a local program.
 #[derive(Debug)]
@@ -39,18 +40,31 @@ impl Verb for Run {
         &[Output { name: "exit_code", unit: Unit::Count, about: "always 0: others fail the step" }];
 
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
+        let single = matches!(reading.node("argv")?.kind, NodeKind::Text(_));
         let argv = reading.texts("argv");
-        if argv.is_empty() {
-            let place = reading.span;
-            reading.faults().push(
-                Diagnostic::error(place, "`run` names no program").help("write `run: [program, argument]`"),
-            );
-            return None;
-        }
-        Some(Self { argv, changes: reading.param("changes") })
+        let fault = match argv.first() {
+            Some(program) if single && program.trim().contains(char::is_whitespace) => {
+                let fault = Diagnostic::error(
+                    program.span,
+                    "a program and its arguments are a list: no shell splits this",
+                );
+                if program.contains(['&', '|', ';', '<', '>', '$', '`', '*', '"', '\'']) {
+                    fault.help("write `run: [program, argument]`; two programs are two steps")
+                } else {
+                    let words: Vec<_> = program.split_whitespace().collect();
+                    fault.help(format!("write `run: [{}]`", words.join(", ")))
+                }
+            }
+            Some(program) if !program.trim().is_empty() => {
+                return Some(Self { argv, changes: reading.param("changes") });
+            }
+            _ => Diagnostic::error(reading.span, "`run` names no program")
+                .help("write `run: [program, argument]`"),
+        };
+        reading.faults().push(fault);
+        None
     }
 }
-
 impl Run {
     fn change(&self, scene: &Scene<'_>) -> Change {
         Change::Command { argv: self.argv.iter().map(|text| scene.fill(text)).collect() }
@@ -73,11 +87,26 @@ impl Action for Run {
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         super::param::bind_some(&mut self.changes, bindings, &mut faults);
+        if let Some(program) = self.argv.first()
+            && Template::parse(program)
+                .is_ok_and(|template| template.names().any(|name| !bindings.values.contains_key(name)))
+        {
+            let fault = Diagnostic::error(program.span, "the program is known before the run, or not run");
+            faults.push(
+                fault.help("its arguments may name outputs of earlier steps, the program itself inputs"),
+            );
+        }
         faults
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
-        let change = self.change(scene);
+        // What only an earlier step will tell stays as it is written.
+        let known = |text: &Spanned<String>| {
+            let known = |name: &str| scene.value(name).is_some();
+            Template::parse(text).is_ok_and(|template| template.names().all(known))
+        };
+        let shown = |text: &Spanned<String>| if known(text) { scene.fill(text) } else { text.value.clone() };
+        let change = Change::Command { argv: self.argv.iter().map(shown).collect() };
         Ok(Preview {
             summary: "run a local program".to_owned(),
             requests: vec![change.request(scene.app)],

@@ -16,14 +16,18 @@ pub enum Kind {
     Count,
     /// A text; may hold templates.
     Text,
-    /// `true` or `false`.
+    /// `true` or `false`, or an input.
     Truth,
+    /// `true` or `false`, written out.
+    Flag,
     /// A condition.
     Condition,
     /// A list of texts.
     Texts,
-    /// One of these words.
+    /// One of these words, written out.
     Word(&'static [&'static str]),
+    /// One of these words, or an input.
+    Choice(&'static [&'static str]),
     /// A gate.
     Gate,
     /// A list of steps.
@@ -100,19 +104,18 @@ impl<'n, 'f> Reading<'n, 'f> {
             NodeKind::Nothing if shape.empty => (None, None),
             NodeKind::Text(_) | NodeKind::List(_) if shape.short.is_some() => (None, Some(node)),
             _ => {
-                let fault = node.mismatch(&format!("what `{}` takes", shape.name)).help(shape.usage());
-                faults.push(if matches!(node.kind, NodeKind::Nothing) {
-                    Diagnostic { span: at, ..fault }
-                } else {
-                    fault
-                });
+                let fault = match node.kind {
+                    NodeKind::Nothing => Diagnostic::error(at, format!("`{}` says nothing", shape.name)),
+                    _ => node.mismatch("a map of keys"),
+                };
+                faults.push(fault.help(shape.usage()));
                 return None;
             }
         };
         let known: Vec<&str> = shape.fields.iter().map(|field| field.name).collect();
         if let Some(map) = map {
             if !shape.open {
-                map.refuse_others(&known, &format!("key of `{}`", shape.name), faults);
+                map.refuse_others(&known, &format!("key of {}", shape.name), faults);
             }
             for field in shape.fields.iter().filter(|field| field.required) {
                 if map.get(field.name).is_none() {
@@ -167,6 +170,29 @@ impl<'n, 'f> Reading<'n, 'f> {
         }
     }
 
+    /// `true` or `false`, written out: it decides how the file itself is read, so that no input may stand for it.
+    pub fn truth(&mut self, name: &str) -> Option<bool> {
+        let text = self.text(name)?;
+        match text.value.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let fault = Diagnostic::error(text.span, format!("`{other}` is neither `true` nor `false`"));
+                self.faults.push(match other.to_lowercase().as_str() {
+                    "yes" | "on" | "true" => fault.help("write `true`"),
+                    "no" | "off" | "false" => fault.help("write `false`"),
+                    _ => fault,
+                });
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each of which may hold inputs.
+    pub fn text_params(&mut self, name: &str) -> Vec<Param<String>> {
+        self.texts(name).into_iter().map(Param::written).collect()
+    }
+
     /// A list of texts; a single one stands for a list of one.
     pub fn texts(&mut self, name: &str) -> Vec<Spanned<String>> {
         let Some(node) = self.node(name) else { return Vec::new() };
@@ -186,21 +212,27 @@ impl<'n, 'f> Reading<'n, 'f> {
 }
 
 fn missing(shape: &Shape, name: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(at, format!("`{}` needs `{name}`", shape.name)).help(shape.usage())
+    Diagnostic::error(at, format!("the key `{name}` is missing here")).help(shape.usage())
 }
 
 impl Shape {
     /// One line: which keys it takes.
     pub fn usage(&self) -> String {
-        let fields: Vec<String> = self
-            .fields
-            .iter()
-            .map(|field| if field.required { field.name.to_owned() } else { format!("{}?", field.name) })
-            .collect();
-        match self.short {
-            Some(short) => format!("`{}` takes {{ {} }}, or just its {short}", self.name, fields.join(", ")),
-            None => format!("`{}` takes {{ {} }}", self.name, fields.join(", ")),
+        let names = |required: bool| {
+            let names = self.fields.iter().filter(|field| field.required == required);
+            names.map(|field| field.name).collect::<Vec<_>>().join(", ")
+        };
+        let (must, may) = (names(true), names(false));
+        let mut text = match (must.as_str(), may.as_str()) {
+            ("", "") => format!("`{}` takes no keys", self.name),
+            (must, "") => format!("`{}` takes {must}", self.name),
+            ("", may) => format!("`{}` may have {may}", self.name),
+            (must, may) => format!("`{}` takes {must}; it may have {may}", self.name),
+        };
+        if let Some(short) = self.short {
+            text.push_str(&format!("; or just its `{short}`, without the key"));
         }
+        text
     }
 
     /// Its JSON schema.
@@ -233,14 +265,11 @@ impl Shape {
     pub fn table(&self) -> String {
         let mut out = String::from("| key | value | |\n|---|---|---|\n");
         for field in self.fields {
-            let must = if field.required { " **(required)**" } else { "" };
-            let short = if self.short == Some(field.name) { " (may stand alone)" } else { "" };
-            out.push_str(&format!(
-                "| `{}` | {} | {}{must}{short} |\n",
-                field.name,
-                field.kind.words(),
-                field.about
-            ));
+            let must = if field.required { " **Required.**" } else { "" };
+            let short =
+                if self.short == Some(field.name) { " May stand alone, without the key." } else { "" };
+            let about = field.about.replace('|', "\\|");
+            out.push_str(&format!("| `{}` | {} | {about}{must}{short} |\n", field.name, field.kind.words()));
         }
         out
     }
@@ -252,6 +281,7 @@ impl Kind {
         let template = json!({ "type": "string", "pattern": r"^\s*\$\{\{.*\}\}\s*$" });
         match self {
             Self::Duration => json!({ "type": "string", "examples": ["30s", "1m30s"] }),
+            Self::Flag => json!({ "type": "boolean" }),
             Self::Ratio => json!({ "type": "string", "examples": ["40%"] }),
             Self::Count => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, template] }),
             Self::Text | Self::Any => json!({ "type": ["string", "number", "boolean"] }),
@@ -260,7 +290,8 @@ impl Kind {
             Self::Texts => {
                 json!({ "anyOf": [{ "type": "array", "items": { "type": ["string", "number"] } }, { "type": "string" }] })
             }
-            Self::Word(words) => json!({ "anyOf": [{ "enum": words }, template] }),
+            Self::Word(words) => json!({ "enum": words }),
+            Self::Choice(words) => json!({ "anyOf": [{ "enum": words }, template] }),
             Self::Gate => json!({ "$ref": "#/$defs/gate" }),
             Self::Steps => json!({ "type": "array", "items": { "$ref": "#/$defs/step" } }),
             Self::Map(shape) => shape.schema(),
@@ -279,18 +310,23 @@ impl Kind {
             Self::Ratio => "ratio, `40%`".to_owned(),
             Self::Count => "whole number".to_owned(),
             Self::Text => "text".to_owned(),
-            Self::Truth => "`true` or `false`".to_owned(),
+            Self::Truth | Self::Flag => "`true` or `false`".to_owned(),
             Self::Condition => "condition".to_owned(),
             Self::Texts => "list of texts".to_owned(),
-            Self::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Self::Word(words) | Self::Choice(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            }
             Self::Gate => "gate".to_owned(),
             Self::Steps => "list of steps".to_owned(),
             Self::Map(shape) => format!(
-                "map: {}",
+                "map of {}",
                 shape.fields.iter().map(|f| format!("`{}`", f.name)).collect::<Vec<_>>().join(", ")
             ),
-            Self::TextsOr(shape) => format!("list of texts or of `{}`", shape.name),
-            Self::Named(shape) => format!("map of names to `{}`", shape.name),
+            Self::TextsOr(shape) => {
+                let keys = shape.fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>();
+                format!("list of texts, or of maps of {}", keys.join(", "))
+            }
+            Self::Named(shape) => format!("map of names to [{0}](#{0}s)", shape.name),
             Self::Any => "value".to_owned(),
         }
     }

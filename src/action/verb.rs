@@ -36,6 +36,11 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// `wait` and `check`: takes the condition as it was bound, for everything that shows or evaluates it.
+    fn settle_condition(&mut self, bound: String) {
+        let _ = bound;
+    }
+
     /// How long the action may take when the step sets no `timeout`.
     fn patience(&self) -> Duration {
         Duration::from_secs(300)

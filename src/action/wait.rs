@@ -59,15 +59,6 @@ impl Action for Wait {
         let mut faults = Vec::new();
         super::param::bind_some(&mut self.hold, bindings, &mut faults);
         self.within.bind(bindings, &mut faults);
-        let hold = self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.or(Duration::ZERO));
-        let within = self.within.or(Duration::MAX);
-        if hold >= within {
-            let place = self.within.text.span;
-            faults.push(Diagnostic::error(
-                place,
-                "`for` does not fit into `within`: this can never hold in time",
-            ));
-        }
         faults
     }
 
@@ -78,6 +69,10 @@ impl Action for Wait {
             hold: self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.or(Duration::ZERO)),
             within: Some(self.within.or(Duration::from_secs(60))),
         })
+    }
+
+    fn settle_condition(&mut self, bound: String) {
+        self.until.value = bound;
     }
 
     fn preview(&self, _: &Scene<'_>) -> Result<Preview, Failure> {

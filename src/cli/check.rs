@@ -1,6 +1,6 @@
 //! `runbook check FILE…`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::library;
 use super::output::{data, talk};
@@ -20,35 +20,58 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> u8 {
     let mut code = 0;
     for file in &args.files {
-        let source = match library::read(file) {
-            Ok(source) => source,
-            Err(stop) => {
-                talk(&stop.text);
-                code = code.max(stop.code);
-                continue;
-            }
-        };
-        let (faults, valid) = match check(&source) {
-            Ok(checked) => (checked.warnings, true),
-            Err(faults) => (faults, false),
-        };
-        if !valid {
-            code = code.max(3);
-        }
-        if args.json {
-            for fault in &faults {
-                data(&format!("{}\n", as_json(&source, fault)));
-            }
-        } else {
-            if !faults.is_empty() {
-                talk(render(&source, &faults, console::colors_enabled_stderr()).trim_end());
-            }
-            if valid {
-                talk(&format!("{}: valid", source.name));
-            }
-        }
+        code = code.max(check_file(args, file));
     }
     code
+}
+
+/// Checks one file, says what there is to say, and returns its exit code.
+fn check_file(args: &CheckArgs, file: &Path) -> u8 {
+    let source = match library::read(file) {
+        Ok(source) => source,
+        Err(stop) => {
+            if args.json {
+                let why = stop.text.trim_start_matches("error: ");
+                let row = serde_json::json!({ "file": file.display().to_string(), "severity": "error", "message": why });
+                data(&format!("{row}\n"));
+            } else {
+                talk(&stop.text);
+            }
+            return stop.code;
+        }
+    };
+    let (faults, valid) = match check(&source) {
+        Ok(checked) => {
+            let mut warnings = checked.warnings;
+            warnings.extend(misnamed(file, &checked.runbook));
+            (warnings, true)
+        }
+        Err(faults) => (faults, false),
+    };
+    if args.json {
+        for fault in &faults {
+            data(&format!("{}\n", as_json(&source, fault)));
+        }
+    } else {
+        if !faults.is_empty() {
+            talk(render(&source, &faults, console::colors_enabled_stderr()).trim_end());
+        }
+        if valid {
+            talk(&format!("{}: valid", source.name));
+        }
+    }
+    if valid { 0 } else { 3 }
+}
+
+/// A runbook is found by its file's name, and refuses to run under another one.
+fn misnamed(file: &Path, runbook: &crate::spec::Runbook) -> Option<Diagnostic> {
+    let stem = file.file_stem()?.to_str()?;
+    let name = &runbook.name;
+    (stem != name.value).then(|| {
+        Diagnostic::error(name.span, format!("the file is called `{}`", crate::source::escape_controls(stem)))
+            .warning()
+            .help(format!("`runbook run {}` looks for `{0}.yaml`: give both the same name", name.value))
+    })
 }
 
 fn as_json(source: &Source, fault: &Diagnostic) -> serde_json::Value {

@@ -79,17 +79,31 @@ pub(super) fn state_dir() -> Result<PathBuf, Fault> {
     })
 }
 
-/// Variables that children must not get: ours, and whatever holds a database's URL.
+/// Variables that children must not get: this tool's own credentials, and whatever else holds a database's URL or the
+/// same token under another name.
 pub(super) fn secret_variables() -> Vec<OsString> {
-    let fixed = ["HEROKU_API_KEY", "HEROKU_API_TOKEN", "RUNBOOK_DATABASE_URL"];
-    let mut names: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-    for (name, value) in std::env::vars_os() {
-        let told = name.to_string_lossy();
-        if told.starts_with("JAWSDB") || value.to_string_lossy().starts_with("mysql://") {
-            names.push(name);
-        }
-    }
-    names
+    let token = text("HEROKU_API_KEY");
+    std::env::vars_os()
+        .filter(|(name, value)| {
+            is_secret(&name.to_string_lossy(), &value.to_string_lossy(), token.as_deref())
+        })
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
+    const OURS: [&str; 3] = ["HEROKU_API_KEY", "HEROKU_API_TOKEN", "RUNBOOK_DATABASE_URL"];
+    const SCHEMES: [&str; 4] = ["mysql", "mysql2", "mariadb", "jdbc:mysql"];
+    let url =
+        value.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme.to_lowercase().as_str()));
+    // A token too short to be one could stand in any value.
+    let token = token.filter(|token| token.len() >= 16);
+    OURS.contains(&name)
+        || name.starts_with("JAWSDB")
+        || name.ends_with("DATABASE_URL")
+        || matches!(name, "MYSQL_PWD" | "MYSQL_PASSWORD" | "MARIADB_PASSWORD")
+        || url
+        || token.is_some_and(|token| value.contains(token))
 }
 
 /// Who runs this, for the audit.
@@ -97,4 +111,34 @@ pub(super) fn who() -> (String, String) {
     let user = text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     (user, host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_do_not_reach_children() {
+        for (name, value) in [
+            ("HEROKU_API_KEY", "secret-token-0123"),
+            ("HEROKU_API_TOKEN", "x"),
+            ("RUNBOOK_DATABASE_URL", "anything"),
+            ("DATABASE_URL", "postgres://u:p@h/d"),
+            ("CLEARDB_DATABASE_URL", "x"),
+            ("JAWSDB_MARIA_URL", "x"),
+            ("STAGING", "mysql://h/d"),
+            ("GH", "Bearer secret-token-0123"),
+            ("MYSQL_PWD", "x"),
+        ] {
+            assert!(is_secret(name, value, Some("secret-token-0123")), "{name}={value}");
+        }
+        for (name, value) in [
+            ("PATH", "/usr/bin"),
+            ("HTTPS_PROXY", "http://u:p@proxy:3128"),
+            ("HEROKU_APP", "wiki"),
+            ("HOME", "/root"),
+        ] {
+            assert!(!is_secret(name, value, Some("secret-token-0123")), "{name}={value}");
+        }
+    }
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use super::library;
-use super::list::describe;
-use super::output::{data, talk};
-use crate::health::show_seconds;
-use crate::plan::{AfterGate, Body, Checked, OnFailure, Step, check};
-use crate::source::render;
+use super::list::inputs;
+use super::output::{beside, data, page_width, talk};
+use crate::action::Bindings;
+use crate::expr::Template;
+use crate::expr::units::write_duration;
+use crate::plan::{AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Step, check};
+use crate::reporter::wrap;
+use crate::source::{Node, NodeKind, render};
+use crate::spec::{BodySpec, StepSpec};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
@@ -19,106 +23,173 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
-    let found = match library::find(&args.name, args.runbooks.as_deref(), false) {
+    let (_, source) = match library::find(&args.name, args.runbooks.as_deref(), false) {
         Ok(found) => found,
         Err(stop) => {
             talk(&stop.text);
             return stop.code;
         }
     };
-    match check(&found.source) {
+    match check(&source) {
         Ok(checked) => {
-            data(&page(&checked));
+            data(&page(&checked, page_width()));
             0
         }
         Err(faults) => {
-            talk(render(&found.source, &faults, console::colors_enabled_stderr()).trim_end());
+            talk(render(&source, &faults, console::colors_enabled_stderr()).trim_end());
             3
         }
     }
 }
 
-fn page(checked: &Checked) -> String {
+fn page(checked: &Checked, width: usize) -> String {
     let book = &checked.runbook;
-    let mut out = format!("# {}\n\n{}\n\n", book.name.value, book.summary);
+    let name = &book.name.value;
+    let mut out = format!("# {name}\n\n{}\n\n", wrap(&book.summary, width, 0));
     if let Some(about) = &book.about {
-        out.push_str(&format!("{}\n\n", about.trim()));
+        for part in about.trim().split("\n\n") {
+            out.push_str(&format!("{}\n\n", wrap(&part.replace('\n', " "), width, 0)));
+        }
     }
     out.push_str(&format!(
-        "Healthy means: `{}`. Sampled every {}.\n\n",
-        checked.plan.healthy,
-        show_seconds(checked.plan.every.as_secs_f64())
+        "    runbook run {name} --dry-run   what it would do, from live state\n    runbook run {name}             shows the plan, asks once, runs\n\n"
     ));
+    let every = write_duration(checked.plan.every.as_secs_f64());
+    let healthy =
+        format!("Healthy means `{}`, looked at every {every} during all steps.", checked.plan.healthy);
+    out.push_str(&format!("{}\n\n", wrap(&healthy, width, 0)));
+    if let Some(deadline) = checked.plan.deadline {
+        let deadline = write_duration(deadline.as_secs_f64());
+        out.push_str(&format!("The whole run waits no longer than {deadline}.\n\n"));
+    }
     if !book.inputs.is_empty() {
-        out.push_str("## Inputs\n\n");
-        for input in &book.inputs {
-            out.push_str(&format!("- `--set {}`\n", describe(input)));
-        }
+        out.push_str("## Inputs, set with `--set NAME=VALUE`\n\n");
+        out.push_str(&inputs(&book.inputs, "    ", width));
         out.push('\n');
     }
     out.push_str("## Steps\n\n");
     for (index, step) in checked.plan.steps.iter().enumerate() {
-        explain_step(&mut out, step, &format!("{}.", index + 1), 0);
+        explain_step(&mut out, step, &book.steps, &format!("{}.", index + 1), 0, width);
     }
     if !checked.plan.when_shut.is_empty() {
-        out.push_str("\n## When a gate stays shut\n\n");
+        out.push_str("\n## When a gate stays shut (exit 4)\n\n");
         for line in &checked.plan.when_shut {
-            out.push_str(&format!("- {line}\n"));
+            out.push_str(&beside("-", line, 2, width));
         }
     }
     out
 }
 
-fn explain_step(out: &mut String, step: &Step, number: &str, indent: usize) {
+fn gate_words(gate: &Gate) -> String {
+    let within = write_duration(gate.within.as_secs_f64());
+    if gate.hold.is_zero() {
+        format!("`{}` holds, within {within}", gate.until)
+    } else {
+        format!("`{}` holds for {}, within {within}", gate.until, write_duration(gate.hold.as_secs_f64()))
+    }
+}
+
+/// What the step does, as its file writes it, and what holds it back.
+fn explain_step(
+    out: &mut String,
+    step: &Step,
+    specs: &[StepSpec],
+    number: &str,
+    indent: usize,
+    width: usize,
+) {
     let pad = " ".repeat(indent);
-    let what = match &step.body {
-        Body::Verb(action) => format!("`{}`", action.verb()),
-        Body::Ladder(_) => "`ladder`".to_owned(),
+    let id = step.repeats.as_ref().unwrap_or(&step.id);
+    let spec = specs.iter().find(|spec| spec.id.value == *id);
+    let head = if step.name == step.id {
+        format!("**{}**", step.id)
+    } else {
+        format!("**{}**: {}", step.id, step.name)
     };
-    out.push_str(&format!(
-        "{pad}{number} **{}** ({what}) {}\n",
-        step.id,
-        if step.name == step.id { "" } else { &step.name }
-    ));
-    let mut line = |text: String| out.push_str(&format!("{pad}   - {text}\n"));
+    out.push_str(&beside(&format!("{pad}{number}"), &head, indent + 3, width));
+    let mut line = |text: String| out.push_str(&beside(&format!("{pad}   -"), &text, indent + 5, width));
+    if let Some(BodySpec::Verb(verb)) = spec.map(|spec| &spec.body) {
+        let given = flow(&verb.node, &step.bindings);
+        let given = if given.is_empty() {
+            verb.entry.name.to_owned()
+        } else {
+            format!("{}: {given}", verb.entry.name)
+        };
+        line(format!("`{given}`"));
+    }
     if let Some(when) = &step.when {
-        line(format!("only when `{when}`"));
+        let unknown = match step.if_unknown {
+            IfUnknown::Run => "runs",
+            IfUnknown::Skip => "is skipped",
+            IfUnknown::Stop => "ends the run",
+        };
+        line(format!("only when `{when}`; when that is unknown for 10s, it {unknown}"));
     }
     if let Some(gate) = &step.before {
-        line(format!("begins when `{}` (within {})", gate.until, show_seconds(gate.within.as_secs_f64())));
+        line(format!("begins when {}", gate_words(gate)));
     }
-    if let Body::Verb(action) = &step.body
-        && let Some(awaits) = action.awaits()
-    {
-        let within = awaits
-            .within
-            .map_or("now".to_owned(), |within| format!("within {}", show_seconds(within.as_secs_f64())));
-        line(format!("`{}` must hold {within}", awaits.until.value));
+    if let Some(retry) = &step.retry {
+        line(format!(
+            "tried {} more times when it has certainly not happened, first after {}",
+            retry.times,
+            write_duration(retry.delay.as_secs_f64())
+        ));
     }
     match &step.after {
-        AfterGate::Own(gate) => {
-            line(format!("gate: `{}` within {}", gate.until, show_seconds(gate.within.as_secs_f64())));
-        }
-        AfterGate::Default(_) => line("default gate: usage known and not above what it was".to_owned()),
+        AfterGate::Own(gate) => line(format!("done when {}", gate_words(gate))),
+        AfterGate::Default(within) => line(format!(
+            "default gate: within {}, usage known and at most 2 points above what it was, below 95% if it was full",
+            write_duration(within.as_secs_f64())
+        )),
         AfterGate::None(reason) => line(format!("no gate: {reason}")),
         AfterGate::NotNeeded => {}
     }
+    if let Some(abort) = &step.abort_when {
+        line(format!("ends when `{abort}` in two samples in a row"));
+    }
     match step.on_failure {
         OnFailure::Stop => {}
-        OnFailure::Continue => line("a failure is tolerated".to_owned()),
+        OnFailure::Continue => line("a failure is tolerated: the run goes on".to_owned()),
         OnFailure::Rollback => line("a failure after the release takes the release back".to_owned()),
     }
     if step.always {
-        line("runs at the end whatever happened".to_owned());
+        line("runs at the end, whatever happened".to_owned());
     }
     if let Body::Ladder(ladder) = &step.body {
-        line(format!(
-            "ends at the first rung after which `{}` holds for {}",
-            ladder.gate.until,
-            show_seconds(ladder.gate.hold.as_secs_f64())
-        ));
+        line(format!("ends at the first rung after which {}", gate_words(&ladder.gate)));
+        let rungs = match spec.map(|spec| &spec.body) {
+            Some(BodySpec::Ladder(ladder)) => ladder.rungs.as_slice(),
+            _ => &[],
+        };
         for (index, rung) in ladder.rungs.iter().enumerate() {
-            explain_step(out, rung, &format!("{}.", index + 1), indent + 3);
+            explain_step(out, rung, rungs, &format!("{}.", index + 1), indent + 3, width);
         }
+    }
+}
+
+/// A node on one line, as a person would write it with the inputs put in.
+fn flow(node: &Node, bindings: &Bindings) -> String {
+    match &node.kind {
+        NodeKind::Nothing => String::new(),
+        NodeKind::Text(text) => filled(text.value.trim(), bindings).replace('\n', " "),
+        NodeKind::List(items) => {
+            let items: Vec<_> = items.iter().map(|item| flow(item, bindings)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        NodeKind::Map(entries) => {
+            let entries =
+                entries.iter().map(|(key, value)| format!("{}: {}", key.value, flow(value, bindings)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// The text with its inputs put in; one that also names what only a run knows stays as it is written.
+fn filled(text: &str, bindings: &Bindings) -> String {
+    match Template::parse(text) {
+        Ok(template) if template.names().all(|name| bindings.values.contains_key(name)) => {
+            template.fill(bindings)
+        }
+        _ => text.to_owned(),
     }
 }

@@ -1,9 +1,11 @@
 //! Finds runbooks: files first, then those inside the binary.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::output::Stop;
 use crate::plan::EMBEDDED;
+use crate::source::yaml::SIZE;
 use crate::source::{Source, did_you_mean};
 
 /// A runbook that was found.
@@ -11,8 +13,8 @@ use crate::source::{Source, did_you_mean};
 pub(super) struct Found {
     /// Its name.
     pub(super) name: String,
-    /// Its text; the source's name is its path, or `embedded`.
-    pub(super) source: Source,
+    /// Its text, named by its path or `embedded`; or why it cannot be read, which is a fault only of who asks for it.
+    pub(super) source: Result<Source, Stop>,
     /// A file that stands before an embedded one of the same name.
     pub(super) shadows: bool,
 }
@@ -27,14 +29,21 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
     let folder = folder(dir);
     match std::fs::read_dir(&folder) {
         Ok(entries) => {
-            for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+            paths.sort();
+            for path in paths {
                 let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
                 let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| yaml) else {
                     continue;
                 };
-                let source = read(&path)?;
+                if let Some(twin) = found.iter_mut().find(|known| known.name == name) {
+                    let text =
+                        format!("error: {name}.yaml and {name}.yml are both there: delete one of them");
+                    twin.source = Err(Stop::new(3, text));
+                    continue;
+                }
                 let shadows = EMBEDDED.iter().any(|(known, _)| *known == name);
-                found.push(Found { name: name.to_owned(), source, shadows });
+                found.push(Found { name: name.to_owned(), source: read(&path), shadows });
             }
         }
         Err(error) if dir.is_some() => {
@@ -46,7 +55,7 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
         if !found.iter().any(|known| known.name == *name) {
             found.push(Found {
                 name: (*name).to_owned(),
-                source: Source::new("embedded", *text),
+                source: Ok(Source::new("embedded", *text)),
                 shadows: false,
             });
         }
@@ -55,17 +64,40 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
     Ok(found)
 }
 
-/// Reads a runbook's file.
+/// Reads a runbook's file: a plain file, UTF-8, and no larger than a runbook can be.
 pub(super) fn read(path: &Path) -> Result<Source, Stop> {
-    let text = std::fs::read(path)
-        .map_err(|error| Stop::new(2, format!("error: reading {}: {error}", path.display())))?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Stop::new(3, format!("error: {} is not UTF-8 text", path.display())))?;
-    Ok(Source::new(path.display().to_string(), text))
+    let shown = path.display().to_string();
+    let shown = crate::source::escape_controls(&shown).into_owned();
+    let unreadable = |error: &std::io::Error| Stop::new(2, format!("error: reading {shown}: {error}"));
+    let told = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if !told.is_file() {
+        return Err(Stop::new(2, format!("error: reading {shown}: it is no plain file")));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(SIZE as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(&error))?;
+    if bytes.len() > SIZE {
+        let text = format!(
+            "error: {shown} has {} bytes; a runbook may have {SIZE}\n  hint: runbooks are read by people under pressure: split it",
+            told.len()
+        );
+        return Err(Stop::new(3, text));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let valid = String::from_utf8_lossy(valid);
+        let line = valid.matches('\n').count() + 1;
+        let column = valid.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let text =
+            format!("error: {shown}:{line}:{column}: this is not UTF-8 text\n  hint: save the file as UTF-8");
+        Stop::new(3, text)
+    })?;
+    Ok(Source::new(shown, text))
 }
 
 /// The runbook called `name`. Unattended, a file that shadows an embedded one is refused unless its folder was named.
-pub(super) fn find(name: &str, dir: Option<&Path>, unattended: bool) -> Result<Found, Stop> {
+pub(super) fn find(name: &str, dir: Option<&Path>, unattended: bool) -> Result<(String, Source), Stop> {
     let all = all(dir)?;
     let known: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
     let Some(found) = all.iter().find(|found| found.name == name) else {
@@ -77,14 +109,15 @@ pub(super) fn find(name: &str, dir: Option<&Path>, unattended: bool) -> Result<F
             format!("error: there is no runbook `{name}`{near}\n  known: {}", known.join(", ")),
         ));
     };
+    let source = found.source.clone()?;
     if found.shadows && unattended && dir.is_none() {
         return Err(Stop::new(
             6,
             format!(
                 "error: {} stands before the embedded runbook `{name}`, and --yes would run it unread\n  hint: `--runbooks runbooks` says that it is meant",
-                found.source.name
+                source.name
             ),
         ));
     }
-    Ok(found.clone())
+    Ok((found.name.clone(), source))
 }

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::library;
-use super::output::{data, talk};
+use super::library::{self, Found};
+use super::output::{beside, data, page_width, talk};
 use crate::plan::check;
+use crate::reporter::wrap;
 use crate::spec::InputSpec;
+
+/// Where the words about an input begin.
+const COLUMN: usize = 26;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
@@ -25,57 +29,99 @@ pub(super) fn run(args: &ListArgs) -> u8 {
             return stop.code;
         }
     };
+    let width = page_width();
     let mut rows = Vec::new();
     let mut out = String::new();
     for runbook in found {
-        let shadows = if runbook.shadows { " (instead of the embedded one)" } else { "" };
-        match check(&runbook.source) {
-            Ok(checked) => {
-                let book = &checked.runbook;
-                out.push_str(&format!(
-                    "{}\n    {}\n    from {}{shadows}\n",
-                    runbook.name, book.summary, runbook.source.name
-                ));
-                for input in &book.inputs {
-                    out.push_str(&format!("    --set {}\n", describe(input)));
-                }
-                let inputs: Vec<_> = book
-                    .inputs
-                    .iter()
-                    .map(|input| {
-                        serde_json::json!({
-                            "name": input.name.value, "takes": input.takes(),
-                            "default": input.default.as_ref().map(|text| &text.value), "about": input.about,
-                        })
-                    })
-                    .collect();
-                rows.push(serde_json::json!({
-                    "name": runbook.name, "summary": book.summary, "from": &*runbook.source.name, "inputs": inputs, "valid": true,
-                }));
-            }
-            Err(faults) => {
-                out.push_str(&format!(
-                    "{}\n    NOT VALID: {} faults; `runbook check {}` shows them\n",
-                    runbook.name,
-                    faults.len(),
-                    runbook.source.name
-                ));
-                rows.push(serde_json::json!({ "name": runbook.name, "from": &*runbook.source.name, "valid": false }));
-            }
-        }
-        out.push('\n');
+        let (text, row) = entry(&runbook, width);
+        out.push_str(&text);
+        rows.push(row);
     }
     if args.json {
         data(&format!("{}\n", serde_json::Value::Array(rows)));
     } else {
+        out.push_str("`runbook explain NAME` tells its steps; `--set NAME=VALUE` sets an input.\n");
         data(&out);
     }
     0
 }
 
-/// `healthy_below=40%   a ratio such as 40%; what the guide promises`.
-pub(super) fn describe(input: &InputSpec) -> String {
-    let default = input.default.as_ref().map_or("…  (must be set)".to_owned(), |text| text.value.clone());
-    let about = input.about.as_ref().map_or(String::new(), |about| format!("; {about}"));
-    format!("{}={default}  ({}{about})", input.name.value, input.takes())
+/// One runbook, as text and as JSON.
+fn entry(runbook: &Found, width: usize) -> (String, serde_json::Value) {
+    let name = crate::source::escape_controls(&runbook.name);
+    let from = match (&runbook.source, runbook.shadows) {
+        (Ok(source), true) => format!("{} (instead of the embedded one)", source.name),
+        (Ok(source), false) => source.name.to_string(),
+        (Err(stop), _) => {
+            let why = stop.text.trim_start_matches("error: ");
+            let text = beside(&format!("{name}\n"), &format!("NOT USABLE: {why}"), 2, width);
+            return (
+                format!("{text}\n"),
+                serde_json::json!({ "name": runbook.name, "valid": false, "why": why }),
+            );
+        }
+    };
+    let Ok(source) = &runbook.source else { return Default::default() };
+    let mut out = format!("{name}\n");
+    let checked = match check(source) {
+        Ok(checked) => checked,
+        Err(faults) => {
+            let told =
+                format!("NOT VALID: {} faults; `runbook check {}` shows them", faults.len(), source.name);
+            out.push_str(&beside("", &told, 2, width));
+            out.push('\n');
+            let row = serde_json::json!({ "name": runbook.name, "from": from_json(runbook), "valid": false });
+            return (out, row);
+        }
+    };
+    let book = &checked.runbook;
+    out.push_str(&beside("", &book.summary, 2, width));
+    out.push_str(&beside("", &format!("from {from}"), 2, width));
+    out.push_str(&inputs(&book.inputs, "  ", width));
+    out.push('\n');
+    let inputs: Vec<_> = book
+        .inputs
+        .iter()
+        .map(|input| {
+            serde_json::json!({
+                "name": input.name.value, "takes": input.takes(),
+                "default": input.default.as_ref().map(|text| &text.value), "about": input.about,
+            })
+        })
+        .collect();
+    let row = serde_json::json!({
+        "name": runbook.name, "summary": book.summary, "from": from_json(runbook), "shadows": runbook.shadows,
+        "inputs": inputs, "valid": true,
+    });
+    (out, row)
+}
+
+fn from_json(runbook: &Found) -> Option<String> {
+    runbook.source.as_ref().ok().map(|source| source.name.to_string())
+}
+
+/// The inputs, one a line: name, default, what it means, what it takes.
+pub(super) fn inputs(specs: &[InputSpec], pad: &str, width: usize) -> String {
+    specs
+        .iter()
+        .map(|input| {
+            let label = match &input.default {
+                Some(default) => format!("{pad}{} = {}", input.name.value, default.value.replace('\n', " ")),
+                None => format!("{pad}{} = …", input.name.value),
+            };
+            let label = wrap(&label, width, COLUMN);
+            let mut text = input.about.clone().unwrap_or_default();
+            let takes = if input.default.is_none() {
+                format!("must be set: {}", input.takes())
+            } else {
+                input.range()
+            };
+            match (text.is_empty(), takes.is_empty()) {
+                (true, _) => text = takes,
+                (false, false) => text.push_str(&format!(" ({takes})")),
+                (false, true) => {}
+            }
+            beside(&label, &text, COLUMN, width)
+        })
+        .collect()
 }

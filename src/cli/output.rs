@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::platform::{Fault, FaultKind};
+use crate::reporter::wrap;
 
 /// Why a command ends early: what is said, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,4 +52,40 @@ pub(super) fn talk(text: &str) {
 pub(super) fn width() -> usize {
     let (_, columns) = console::Term::stderr().size();
     if console::user_attended_stderr() { usize::from(columns).clamp(40, 140) } else { 80 }
+}
+
+/// Width of what is written to stdout: the terminal's, 80 where there is none, so that a page reads the same in a pipe.
+pub(super) fn page_width() -> usize {
+    let (_, columns) = console::Term::stdout().size();
+    if console::user_attended() { usize::from(columns).clamp(40, 100) } else { 80 }
+}
+
+/// A text beside its label, broken at `width`: later lines begin below the text's first letter.
+pub(super) fn beside(label: &str, text: &str, indent: usize, width: usize) -> String {
+    let mut out = label.to_owned();
+    let wide = console::measure_text_width(label);
+    if wide + 1 > indent {
+        out.push('\n');
+        out.push_str(&" ".repeat(indent));
+    } else {
+        out.push_str(&" ".repeat(indent - wide));
+    }
+    let broken = wrap(text, width.saturating_sub(indent).max(20), 0);
+    out.push_str(&broken.replace('\n', &format!("\n{}", " ".repeat(indent))));
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_take_a_line_of_their_own() {
+        assert_eq!(
+            beside("  a = 1", "one two three four five six", 10, 30),
+            "  a = 1   one two three four\n          five six\n"
+        );
+        assert_eq!(beside("  a long label", "text", 6, 30), "  a long label\n      text\n");
+    }
 }

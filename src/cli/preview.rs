@@ -88,6 +88,11 @@ impl Looker<'_> {
                 }
             }
             Body::Verb(action) => {
+                if let Some(awaits) = action.awaits()
+                    && let Ok(until) = Expr::parse(awaits.until)
+                {
+                    read("condition", &Arc::new(until));
+                }
                 let outputs = std::collections::BTreeMap::new();
                 let scene = Scene {
                     observer: self.observer,

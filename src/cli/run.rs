@@ -93,23 +93,21 @@ pub(super) const fn outcome_of(code: u8) -> Outcome {
 }
 
 fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
-    let found = library::find(&args.name, args.runbooks.as_deref(), args.yes && !args.dry_run)?;
+    let (name, source) = library::find(&args.name, args.runbooks.as_deref(), args.yes && !args.dry_run)?;
     let colour = console::colors_enabled_stderr();
-    let checked = check(&found.source)
-        .map_err(|faults| Stop::new(3, render(&found.source, &faults, colour).trim_end().to_owned()))?;
-    if checked.runbook.name.value != found.name {
+    let checked = check(&source)
+        .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
+    if checked.runbook.name.value != name {
         return Err(Stop::new(
             3,
-            format!(
-                "error: {} calls itself `{}`, not `{}`",
-                found.source.name, checked.runbook.name.value, found.name
-            ),
+            format!("error: {} calls itself `{}`, not `{}`", source.name, checked.runbook.name.value, name),
         ));
     }
     let inputs = bind_inputs(&checked.runbook.inputs, &pairs(&args.set)?)
         .map_err(|faults| Stop::new(2, format!("error: {}", faults.join("\nerror: "))))?;
     let selection = Selection { from: args.from.clone(), only: args.only.clone(), skip: args.skip.clone() };
-    check_selection(&checked.plan, &selection).map_err(|why| Stop::new(2, format!("error: {why}")))?;
+    check_selection(&checked.plan, &selection)
+        .map_err(|faults| Stop::new(2, format!("error: {}", faults.join("\nerror: "))))?;
     let deadline = match &args.deadline {
         None => None,
         Some(text) => {
@@ -118,6 +116,21 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
             Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
         }
     };
+    let mut record = PlanRecord {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        runbook: name,
+        source: source.name.to_string(),
+        text: source.text.to_string(),
+        inputs,
+        selection,
+        target: Target::default(),
+        deadline_ms: deadline,
+    };
+    // The runbook is valid by itself: what does not fit now came with `--set`, and needs no app to be seen.
+    build(record.clone()).map_err(|faults| {
+        let told = render(&source, &faults, colour);
+        Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
+    })?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !args.dry_run && !args.yes && !terminal {
         return Err(Stop::new(
@@ -128,18 +141,9 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
     let (opened, app) = open_target(&args.target, Arc::new(|text: &str| talk(text)))?;
-    let record = PlanRecord {
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        runbook: found.name.clone(),
-        source: found.source.name.to_string(),
-        text: found.source.text.to_string(),
-        inputs,
-        selection,
-        target: target_of(args, &opened, &app)?,
-        deadline_ms: deadline,
-    };
+    record.target = target_of(args, &opened, &app)?;
     let plan = build(record)
-        .map_err(|faults| Stop::new(3, render(&found.source, &faults, colour).trim_end().to_owned()))?;
+        .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
     let session = Session::begin(args, opened, Arc::new(plan), terminal, Arc::clone(ending));
     match store {
         None => session.dry(),

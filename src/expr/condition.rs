@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ast::{Node, Operand, Operator};
 use super::parser::parse;
+use super::units::{write_duration, write_ratio};
 use crate::health::{Unit, Value};
 use crate::source::{Diagnostic, Span, did_you_mean};
 
@@ -77,6 +78,11 @@ pub trait Scope {
     fn unit_of(&self, path: &str) -> Option<Unit>;
     /// Every name, for suggestions.
     fn names(&self) -> Vec<String>;
+    /// What to say about a name that is not there, when more is known than that.
+    fn hint(&self, path: &str) -> Option<String> {
+        let _ = path;
+        None
+    }
 }
 
 /// What the names hold now.
@@ -131,10 +137,24 @@ impl Expr {
     /// Both this and the other.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        Self {
-            text: format!("({}) and ({})", self.text, other.text),
-            node: Node::And(Box::new(self.node.clone()), Box::new(other.node.clone())),
+        Self::of(Node::And(Box::new(self.node.clone()), Box::new(other.node.clone())))
+    }
+
+    fn of(node: Node) -> Self {
+        Self { text: print(&node), node }
+    }
+
+    /// The same without the comparisons that name something of `dropped`; `None` when nothing is left.
+    pub fn without(&self, dropped: &dyn Fn(&str) -> bool) -> Option<Self> {
+        if !self.names().into_iter().any(dropped) {
+            return Some(self.clone());
         }
+        without(&self.node, dropped).map(Self::of)
+    }
+
+    /// Whether it cannot hold unless the truth called `name` does.
+    pub fn demands(&self, name: &str) -> bool {
+        demands(&self.node, name)
     }
 
     /// Checks names and units; every fault at once.
@@ -193,10 +213,15 @@ fn unit_of(operand: &Operand, scope: &dyn Scope, faults: &mut Vec<Diagnostic>) -
 pub(super) fn unknown_name(name: &str, span: Span, scope: &dyn Scope) -> Diagnostic {
     let names = scope.names();
     let fault = Diagnostic::error(span, format!("there is no `{name}`"));
-    match did_you_mean(name, names.iter().map(String::as_str)) {
-        Some(near) => fault.label("unknown name").help(format!("did you mean `{near}`?")),
-        None => fault.label("unknown name").help(format!("known names: {}", names.join(", "))),
+    if let Some(hint) = scope.hint(name) {
+        return fault.label("unknown name").help(hint);
     }
+    let fault = fault.label("unknown name");
+    if let Some(near) = did_you_mean(name, names.iter().map(String::as_str)) {
+        return fault.help(format!("did you mean `{near}`?"));
+    }
+    let short: Vec<_> = names.iter().map(String::as_str).filter(|name| !name.starts_with("steps.")).collect();
+    fault.help(format!("known names: {}", short.join(", ")))
 }
 
 fn check(node: &Node, scope: &dyn Scope, faults: &mut Vec<Diagnostic>) {
@@ -288,7 +313,7 @@ fn bind(node: &Node, known: &dyn Env, places: &mut Vec<(Span, String)>) -> Node 
         Operand::Name(name, span) => known.value(name).map_or_else(
             || operand.clone(),
             |value| {
-                places.push((*span, value.to_string()));
+                places.push((*span, literal(&value)));
                 Operand::Literal(value, *span)
             },
         ),
@@ -362,7 +387,75 @@ fn value(operand: &Operand, env: &dyn Env) -> Option<Value> {
 fn written(operand: &Operand) -> String {
     match operand {
         Operand::Name(name, _) => name.clone(),
-        Operand::Literal(value, _) => value.to_string(),
+        Operand::Literal(value, _) => literal(value),
+    }
+}
+
+/// A value as a condition writes it. Nothing is rounded: what is shown is what is compared.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Ratio(ratio) => write_ratio(*ratio),
+        Value::Count(number) | Value::Rate(number) => number.to_string(),
+        Value::Duration(seconds) => write_duration(seconds.unwrap_or(f64::INFINITY)),
+        Value::Truth(truth) => truth.to_string(),
+        Value::Text(text) if text.contains('\'') => format!("\"{text}\""),
+        Value::Text(text) => format!("'{text}'"),
+    }
+}
+
+/// The tree as text, with no more parentheses than it needs.
+fn print(node: &Node) -> String {
+    // How tightly a node binds: `or`, `and`, the rest.
+    const fn rank(node: &Node) -> u8 {
+        match node {
+            Node::Or(..) => 0,
+            Node::And(..) => 1,
+            _ => 2,
+        }
+    }
+    let inside = |inner: &Node, least: u8| {
+        let text = print(inner);
+        if rank(inner) < least { format!("({text})") } else { text }
+    };
+    match node {
+        Node::Or(left, right) => format!("{} or {}", inside(left, 0), inside(right, 1)),
+        Node::And(left, right) => format!("{} and {}", inside(left, 1), inside(right, 2)),
+        Node::Not(inner, _) => format!("not {}", inside(inner, 2)),
+        Node::Alone(operand) => written(operand),
+        Node::Compare(left, operator, right) => {
+            format!("{} {} {}", written(left), operator.sign(), written(right))
+        }
+    }
+}
+
+/// The tree without the parts that name something of `dropped`: clauses of a conjunction one by one, anything else as a
+/// whole, so that no alternative becomes easier than it was. `None` when nothing is left.
+fn without(node: &Node, dropped: &dyn Fn(&str) -> bool) -> Option<Node> {
+    let join =
+        |left: Option<Node>, right: Option<Node>, both: fn(Box<Node>, Box<Node>) -> Node| match (left, right)
+        {
+            (Some(left), Some(right)) => Some(both(Box::new(left), Box::new(right))),
+            (one, other) => one.or(other),
+        };
+    let whole = |node: &Node| {
+        let mut names = Vec::new();
+        collect(node, &mut names);
+        (!names.into_iter().any(dropped)).then(|| node.clone())
+    };
+    match node {
+        Node::And(left, right) => join(without(left, dropped), without(right, dropped), Node::And),
+        Node::Or(left, right) => join(whole(left), whole(right), Node::Or),
+        _ => whole(node),
+    }
+}
+
+/// Whether the condition cannot hold unless the truth called `name` does.
+fn demands(node: &Node, name: &str) -> bool {
+    match node {
+        Node::And(left, right) => demands(left, name) || demands(right, name),
+        Node::Or(left, right) => demands(left, name) && demands(right, name),
+        Node::Alone(Operand::Name(known, _)) => known == name,
+        _ => false,
     }
 }
 

@@ -116,6 +116,7 @@ fn token(rest: &str) -> Result<(Token, usize), Wrong> {
             };
             Ok((token, length))
         }
+        '%' => Err(("a percent sign stands alone".into(), "write it without a space: `40%`".into(), 1)),
         '-' => Err(("a negative number makes no sense here".into(), String::new(), 1)),
         other => Err((
             format!("`{}` has no meaning in a condition", other.escape_debug()),

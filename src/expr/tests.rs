@@ -119,12 +119,57 @@ fn faults_are_found_before_the_run_with_place_and_remedy() {
         ("(usage < 40%", "`)`"),
         ("", "empty"),
         ("usage <", "ends too early"),
+        ("usage < 40 %", "without a space"),
         ("usage < 40apples", "no unit of time"),
         ("'open", "not closed"),
     ] {
         let faults = Expr::parse(text).expect_err(text);
         let told = format!("{} {}", faults[0].message, faults[0].help.join(" "));
         assert!(told.contains(words), "{text}: {told}");
+    }
+}
+
+#[test]
+fn bound_conditions_show_exactly_what_is_compared() {
+    let env = world(&[
+        ("inputs.limit", Value::Ratio(0.125)),
+        ("inputs.soak", Value::Duration(Some(90.5))),
+        ("inputs.word", Value::Text("leak".into())),
+    ]);
+    let bound = |text: &str| Expr::parse(text).unwrap().bound(&env).to_string();
+    assert_eq!(bound("usage < ${{ inputs.limit }}"), "usage < 12.5%");
+    assert_eq!(bound("time_to_full > inputs.soak"), "time_to_full > 90.5s");
+    assert_eq!(bound("steps.look.verdict == ${{inputs.word}}"), "steps.look.verdict == 'leak'");
+}
+
+#[test]
+fn what_cannot_be_measured_is_left_out() {
+    let dropped = |name: &str| matches!(name, "usage" | "refused");
+    for (text, left) in [
+        ("usage < 40% and refused == 0 and live", Some("live")),
+        ("(usage < 40% or dynos.up > 0) and live", Some("dynos.up > 0 and live")),
+        ("(used < 3 or dynos.up > 0) and live", Some("(used < 3 or dynos.up > 0) and live")),
+        ("live or (usage >= 90% and dynos.up > 0)", Some("live")),
+        ("live or dynos.up > 0 or usage < 40%", Some("live or dynos.up > 0")),
+        ("not (usage < 40% or live)", None),
+        ("usage < 40%", None),
+    ] {
+        let told = Expr::parse(text).unwrap().without(&dropped).map(|expr| expr.to_string());
+        assert_eq!(told.as_deref(), left, "{text}");
+    }
+}
+
+#[test]
+fn what_a_condition_demands() {
+    for (text, demanded) in [
+        ("live", true),
+        ("usage < 40% and live", true),
+        ("live or usage < 40%", false),
+        ("live and usage < 1% or live", true),
+        ("not live", false),
+        ("live == true", false),
+    ] {
+        assert_eq!(Expr::parse(text).unwrap().demands("live"), demanded, "{text}");
     }
 }
 
@@ -156,7 +201,13 @@ proptest! {
     ) {
         if let Ok(expr) = Expr::parse(&words.join(" ")) {
             // What is shown reads back as the same condition.
-            prop_assert_eq!(Expr::parse(&expr.to_string()).unwrap(), expr);
+            prop_assert_eq!(&Expr::parse(&expr.to_string()).unwrap(), &expr);
+            // What is printed from the tree means the same.
+            let printed = expr.and(&Expr::parse("live").unwrap());
+            let again = Expr::parse(&printed.to_string()).unwrap();
+            prop_assert_eq!(again.and(&expr).to_string(), printed.and(&expr).to_string());
+            let env = world(&[("usage", Value::Ratio(0.3))]);
+            prop_assert_eq!(again.evaluate(&env).truth, printed.evaluate(&env).truth);
         }
     }
 

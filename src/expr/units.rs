@@ -81,9 +81,72 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is longer than a year"))
 }
 
+/// Writes a ratio so that [`parse_ratio`] reads the same number: `40%`, `12.5%`. Nothing is rounded away.
+pub fn write_ratio(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    let exact = (0..=17)
+        .map(|digits| format!("{percent:.digits$}"))
+        .find(|text| text.parse::<f64>().is_ok_and(|number| (number / 100.0).to_bits() == ratio.to_bits()));
+    format!("{}%", exact.unwrap_or_else(|| percent.to_string()))
+}
+
+/// Writes seconds so that [`parse_duration`] reads the same time: `30s`, `1m30s`, `350ms`, `1h`.
+pub fn write_duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "no end".to_owned();
+    }
+    if seconds == 0.0 {
+        return "0s".to_owned();
+    }
+    if seconds < 1.0 && (seconds * 1000.0).fract() == 0.0 {
+        return format!("{}ms", seconds * 1000.0);
+    }
+    if seconds.fract() != 0.0 || seconds > 1e12 {
+        return format!("{seconds}s");
+    }
+    let (hours, minutes, rest) =
+        ((seconds / 3600.0).floor(), (seconds / 60.0).floor() % 60.0, seconds % 60.0);
+    [(hours, "h"), (minutes, "m"), (rest, "s")]
+        .into_iter()
+        .filter(|(number, _)| *number > 0.0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn units_are_written_as_people_do() {
+        for (seconds, text) in
+            [(30.0, "30s"), (90.0, "1m30s"), (0.35, "350ms"), (3600.0, "1h"), (0.0, "0s"), (1.5, "1.5s")]
+        {
+            assert_eq!(write_duration(seconds), text);
+        }
+        for (ratio, text) in [(0.4, "40%"), (0.125, "12.5%"), (0.07, "7%"), (1.0, "100%"), (0.0, "0%")] {
+            assert_eq!(write_ratio(ratio), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_the_same(percent in 0_u32..1_000_000, millis in 0_u64..1_000_000_000) {
+            let ratio = parse_ratio(&format!("{}%", f64::from(percent) / 1000.0)).unwrap();
+            prop_assert_eq!(parse_ratio(&write_ratio(ratio)), Ok(ratio));
+            let time = Duration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&write_duration(time.as_secs_f64())), Ok(time));
+        }
+
+        #[test]
+        fn readers_of_units_never_panic(text in "\\PC{0,20}", odd in "[0-9.smhd% -]{0,12}") {
+            for text in [text, odd] {
+                let _ = (parse_ratio(&text), parse_number(&text), parse_duration(&text));
+            }
+        }
+    }
 
     #[test]
     fn durations_as_people_write_them() {

@@ -90,6 +90,52 @@ impl Metric {
         }
     }
 
+    /// Whether only the database tells it; the others come from the platform and the site.
+    pub const fn of_database(self) -> bool {
+        match self {
+            Self::Usage
+            | Self::Used
+            | Self::Limit
+            | Self::Running
+            | Self::Sleeping
+            | Self::Idle
+            | Self::OldestIdle
+            | Self::Refused
+            | Self::Growth
+            | Self::TimeToFull => true,
+            Self::DynosUp
+            | Self::DynosWanted
+            | Self::DynosCrashed
+            | Self::PagesOk
+            | Self::PagesP95
+            | Self::Live => false,
+        }
+    }
+
+    /// What it is, one line.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Usage => "share of the connection limit in use; 100% when a login is refused",
+            Self::Used => "connections in use, on whichever of server and account is tighter",
+            Self::Limit => "the limit that `used` counts against, read from the server",
+            Self::Running => "sessions that execute a statement, ours excluded",
+            Self::Sleeping => "sessions that sleep, of any age",
+            Self::Idle => "sessions that have slept at least 60s",
+            Self::OldestIdle => "age of the oldest sleeper",
+            Self::Refused => "logins refused for want of a slot since the sample before, ours excluded",
+            Self::Growth => "connections a second, over the last minute; 0 unless beyond the noise",
+            Self::TimeToFull => "time until the limit at this growth; no end when it does not grow",
+            Self::DynosUp => "dynos of the formation that are up",
+            Self::DynosWanted => "dynos that the formation asks for",
+            Self::DynosCrashed => "dynos of the formation that are crashed",
+            Self::PagesOk => "share of the page probes of the last 10s answered below 500",
+            Self::PagesP95 => "95th percentile of their latency",
+            Self::Live => {
+                "every wanted dyno up, none crashed and, where pages are measured, `pages.ok` at least 95%"
+            }
+        }
+    }
+
     /// The unit it is measured in.
     pub const fn unit(self) -> Unit {
         match self {

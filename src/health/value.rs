@@ -22,6 +22,20 @@ pub enum Unit {
     Text,
 }
 
+impl Unit {
+    /// What people call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ratio => "ratio",
+            Self::Count => "count",
+            Self::Duration => "duration",
+            Self::Rate => "a second",
+            Self::Truth => "truth",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// A measured or bound value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "unit", content = "value", rename_all = "snake_case")]

@@ -3,13 +3,18 @@
 //! It must never perform anything, nor read the environment.
 
 mod build;
+mod inputs;
 mod library;
 mod model;
 mod scope;
+mod select;
+mod steps;
 
-pub use build::{Checked, bind_inputs, build, check, check_selection};
+pub use build::{Checked, build, check};
+pub use inputs::bind_inputs;
 pub use library::EMBEDDED;
 pub use model::{
     AfterGate, Body, Bound, Gate, IfUnknown, Ladder, OnFailure, Plan, PlanRecord, Retry, Selection, Step,
     Target,
 };
+pub use select::check_selection;

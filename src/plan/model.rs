@@ -97,6 +97,8 @@ pub struct Plan {
 pub struct Step {
     /// Unique in the plan, rungs included.
     pub id: String,
+    /// With `for_each`: the id in the file, which stands for all of its repetitions on the command line.
+    pub repeats: Option<String>,
     /// For people; the id when the file gives none.
     pub name: String,
     /// Run only if it holds.

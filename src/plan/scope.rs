@@ -1,30 +1,39 @@
 //! What the conditions and texts of a runbook may name, step by step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::expr::Scope;
 use crate::health::{Metric, Unit};
+use crate::source::did_you_mean;
 
 /// Names known at one place of a runbook: metrics, inputs, outputs of earlier steps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     units: BTreeMap<String, Unit>,
-    pub(super) metrics: bool,
-    later: BTreeSet<String>,
+    metrics: bool,
+    /// Every step of the runbook with its outputs, wherever it stands: for saying why a name is not known here.
+    steps: Arc<BTreeMap<String, Vec<&'static str>>>,
 }
 
 impl Names {
-    pub(super) fn with_metrics() -> Self {
-        Self { metrics: true, ..Self::default() }
+    pub(super) fn with_metrics(steps: BTreeMap<String, Vec<&'static str>>) -> Self {
+        Self { metrics: true, units: BTreeMap::new(), steps: Arc::new(steps) }
     }
 
     pub(super) fn add(&mut self, name: String, unit: Unit) {
         self.units.insert(name, unit);
     }
 
-    /// A step that exists, but later: naming its outputs here is a fault of order, not of spelling.
-    pub(super) fn expect(&mut self, step: &str) {
-        self.later.insert(step.to_owned());
+    /// Only what is known before the run: inputs and the item.
+    pub(super) fn fixed(&self) -> Self {
+        let fixed = |name: &String| name.starts_with("inputs.") || name == "item";
+        let units = self.units.iter().filter(|(name, _)| fixed(name));
+        Self {
+            metrics: false,
+            units: units.map(|(name, unit)| (name.clone(), *unit)).collect(),
+            steps: Arc::clone(&self.steps),
+        }
     }
 }
 
@@ -50,5 +59,38 @@ impl Scope for Names {
         }
         names.extend(self.units.keys().cloned());
         names
+    }
+
+    fn hint(&self, path: &str) -> Option<String> {
+        if path == "item" {
+            return Some("`item` is known in a step with `for_each`".to_owned());
+        }
+        if path == "none" {
+            return Some("a gate is switched off by `gate: { none: REASON }`".to_owned());
+        }
+        let rest = path.strip_prefix("steps.")?;
+        if !self.metrics {
+            return Some("this text is fixed before the run: it may name inputs only".to_owned());
+        }
+        let (step, output) = rest.split_once('.').unwrap_or((rest, ""));
+        let Some(outputs) = self.steps.get(step) else {
+            let known = self.steps.keys().map(String::as_str);
+            return Some(match did_you_mean(step, known.clone()) {
+                Some(near) => format!("there is no step `{step}`; did you mean `{near}`?"),
+                None => format!("there is no step `{step}`; steps: {}", known.collect::<Vec<_>>().join(", ")),
+            });
+        };
+        if outputs.is_empty() {
+            return Some(format!("the step `{step}` has no outputs"));
+        }
+        if outputs.contains(&output) {
+            return Some(format!(
+                "the step `{step}` is over later than this is read: only steps before it can be named"
+            ));
+        }
+        Some(match did_you_mean(output, outputs.iter().copied()) {
+            Some(near) => format!("did you mean `steps.{step}.{near}`?"),
+            None => format!("the step `{step}` gives: {}", outputs.join(", ")),
+        })
     }
 }

@@ -40,7 +40,15 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
     };
     line(0, &format!("{}: {}", plan.record.runbook, plan.summary));
     line(2, &format!("app       {}", target.app));
-    line(2, &format!("database  {}", target.database.as_deref().unwrap_or("not used (--no-database)")));
+    line(
+        2,
+        &format!(
+            "database  {}",
+            target.database.as_deref().unwrap_or(
+                "not used (--no-database): conditions on it are left out, dynos and pages alone gate"
+            )
+        ),
+    );
     line(2, &format!("pages     {}", target.pages.as_deref().unwrap_or("not measured")));
     line(2, &format!("git       {}", target.git_remote));
     line(
@@ -114,9 +122,21 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
     if let Some(preview) = preview {
         preview_view(&mut line, inner, preview);
     }
+    if let Body::Verb(action) = &step.body
+        && let Some(awaits) = action.awaits()
+    {
+        let within = awaits.within.map_or("in one sample".to_owned(), |within| {
+            format!("within {}", show_seconds(within.as_secs_f64()))
+        });
+        let until = &awaits.until.value;
+        line(inner, &format!("must hold {within}: {until}{}", reading(view, &step.id, "condition")));
+    }
     match &step.after {
         AfterGate::Own(gate) => {
             line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")));
+        }
+        AfterGate::Default(within) if view.plan.record.target.database.is_none() => {
+            line(inner, &format!("default gate: live, within {}", show_seconds(within.as_secs_f64())));
         }
         AfterGate::Default(within) => line(
             inner,

@@ -135,7 +135,7 @@ pub(crate) fn fault_lines(fault: &Fault) -> Vec<String> {
 }
 
 /// Breaks a text into lines of `width`, later lines indented by `indent`.
-pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut out = String::new();
     let mut column = 0;
     for (index, word) in text.split(' ').enumerate() {

@@ -20,7 +20,7 @@ pub fn escape_controls(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters of both sets, zero-width and direction-changing ones.
-fn hides(c: char) -> bool {
+pub(super) fn hides(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -130,6 +130,7 @@ pub fn unknown(word: &Spanned<String>, known: &[&str], what: &str) -> Diagnostic
     let fault = Diagnostic::error(word.span, format!("unknown {what} `{}`", super::escape_controls(word)));
     match did_you_mean(word, known.iter().copied()) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => fault.help("none is taken here"),
         None => fault.help(format!("known: {}", known.join(", "))),
     }
 }

@@ -9,8 +9,8 @@ use serde_saphyr::{Error, Location};
 use super::tree::{Node, NodeKind, Text};
 use super::{Diagnostic, Source, Span, Spanned};
 
-/// Largest file, in bytes.
-const SIZE: usize = 1 << 20;
+/// Largest file, in bytes. Whoever reads files need not read more than one byte beyond it.
+pub const SIZE: usize = 1 << 20;
 
 /// Reads the one document in `source`.
 ///
@@ -25,14 +25,9 @@ pub fn read(source: &Source) -> Result<Node, Vec<Diagnostic>> {
         );
         return Err(vec![fault.help("split it: runbooks are read by people under pressure")]);
     }
-    if let Some((at, control)) =
-        text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
-        let fault = Diagnostic::error(
-            Span::new(at, at + control.len_utf8()),
-            format!("a control character (U+{:04X}) does not belong into a runbook", u32::from(control)),
-        );
-        return Err(vec![fault.help("delete it; it may hide what a terminal shows")]);
+    if let Some((at, hidden)) = text.char_indices().find(|(at, c)| !(*at == 0 && *c == BOM) && misleads(*c)) {
+        let place = Span::new(at, at + hidden.len_utf8());
+        return Err(vec![hidden_fault(place, hidden)]);
     }
     let budget = serde_saphyr::budget! {
         max_nodes: 20_000,
@@ -43,10 +38,59 @@ pub fn read(source: &Source) -> Result<Node, Vec<Diagnostic>> {
     let options = serde_saphyr::options! {
         budget: budget,
         with_snippet: false,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
     };
     let located: Located =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| vec![explain(&error, text)])?;
-    Ok(settle(located, text))
+    let node = settle(located, text);
+    if node.kind == NodeKind::Nothing {
+        return Err(vec![empty(text)]);
+    }
+    let mut faults = Vec::new();
+    refuse_hidden(&node, &mut faults);
+    if faults.is_empty() { Ok(node) } else { Err(faults) }
+}
+
+/// A byte order mark: allowed at the very beginning, where editors of one system put it.
+const BOM: char = '\u{feff}';
+
+/// A character that a terminal obeys or hides instead of showing. The two joiners are letters of some scripts.
+fn misleads(c: char) -> bool {
+    super::escape::hides(c) && !matches!(c, '\n' | '\r' | '\t' | '\u{200c}' | '\u{200d}')
+}
+
+fn hidden_fault(place: Span, hidden: char) -> Diagnostic {
+    let code = u32::from(hidden);
+    Diagnostic::error(place, format!("a hidden character (U+{code:04X}) does not belong into a runbook"))
+        .help("delete it: it could make a terminal show something else than what is run")
+}
+
+/// Characters that an escape such as `\e` in double quotes has brought in.
+fn refuse_hidden(node: &Node, faults: &mut Vec<Diagnostic>) {
+    let mut look = |text: &str, place: Span| {
+        if let Some(hidden) = text.chars().find(|c| misleads(*c)) {
+            faults.push(hidden_fault(place, hidden));
+        }
+    };
+    match &node.kind {
+        NodeKind::Nothing => {}
+        NodeKind::Text(text) => look(&text.value, node.span),
+        NodeKind::List(items) => items.iter().for_each(|item| refuse_hidden(item, faults)),
+        NodeKind::Map(entries) => {
+            for (key, _) in entries {
+                look(key, key.span);
+            }
+            for (_, value) in entries {
+                refuse_hidden(value, faults);
+            }
+        }
+    }
+}
+
+fn empty(text: &str) -> Diagnostic {
+    Diagnostic::error(Span::new(0, text.chars().next().map_or(0, char::len_utf8)), "the file is empty")
+        .help("`runbook new NAME` writes one to start from")
 }
 
 type Located = serde_saphyr::Spanned<Raw>;
@@ -165,8 +209,15 @@ fn settle(located: Located, text: &str) -> Node {
 }
 
 /// A scalar as it was written: `1.10` stays `1.10`, and a plain or simply quoted one knows its place letter by letter.
-fn scalar(parsed: String, place: Span, text: &str) -> Text {
-    let written = &text[place.start..place.end];
+fn scalar(parsed: String, mut place: Span, text: &str) -> Text {
+    let mut written = &text[place.start..place.end];
+    // An anchor or a tag before the value is not part of it.
+    while written.starts_with(['&', '!']) {
+        let Some(gap) = written.find(char::is_whitespace) else { break };
+        let rest = written[gap..].trim_start();
+        place.start = place.end - rest.len();
+        written = rest;
+    }
     let inner = match written.chars().next() {
         Some(quote @ ('"' | '\'')) => {
             written.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).map(|rest| (rest, 1))
@@ -187,7 +238,16 @@ fn scalar(parsed: String, place: Span, text: &str) -> Text {
 fn explain(error: &Error, text: &str) -> Diagnostic {
     let error = error.without_snippet();
     let place = error.location().map_or(Span::new(0, 0), |location| span(&location, text));
-    match error {
+    explain_at(error, place, text)
+}
+
+fn too_much(place: Span) -> Diagnostic {
+    Diagnostic::error(place, "the file is too large or too deeply nested to be a runbook")
+        .help("at most 20 000 nodes, 32 levels, 64 aliases")
+}
+
+fn explain_at(error: &Error, place: Span, text: &str) -> Diagnostic {
+    match error.without_snippet() {
         Error::DuplicateMappingKey { key, .. } => {
             let key = super::escape_controls(key.as_deref().unwrap_or("this key"));
             let mut fault = Diagnostic::error(place, format!("`{key}` stands twice in the same map"));
@@ -196,25 +256,32 @@ fn explain(error: &Error, text: &str) -> Diagnostic {
             }
             fault.help("keep one of the two")
         }
-        Error::Budget { .. } => {
-            Diagnostic::error(place, "the file is too large or too deeply nested to be a runbook")
-                .help("at most 20 000 nodes, 32 levels, 64 aliases")
-        }
+        Error::AliasError { error, .. } => explain_at(error, place, text),
+        Error::Budget { .. } => too_much(place),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
             Diagnostic::error(place, "aliases unfold to more than a runbook can be")
                 .help("write the values out")
         }
+        Error::UnsupportedTag { .. } => {
+            Diagnostic::error(place, "a tag (`!name`) has no meaning in a runbook")
+                .help("delete it; inputs are written `${{ inputs.NAME }}`")
+        }
         Error::UnknownAnchor { .. } => Diagnostic::error(place, "this alias names no anchor"),
         Error::MultipleDocuments { .. } => {
             Diagnostic::error(place, "a file holds one runbook; this has a second document")
         }
-        Error::Eof { .. } => Diagnostic::error(Span::new(0, text.len().min(1)), "the file is empty")
-            .help("`runbook new NAME` writes one to start from"),
+        Error::Eof { .. } => empty(text),
         other => {
             let told = other.to_string();
-            let told = super::escape_controls(told.lines().next().unwrap_or_default());
+            let told = told.lines().next().unwrap_or_default();
+            // The place is shown by the caret.
+            let told = told.split(" at line ").next().unwrap_or_default();
+            if told.contains("recursion limit") {
+                return too_much(place);
+            }
+            let told = super::escape_controls(told);
             let fault = Diagnostic::error(place, format!("this is not YAML: {told}"));
             if text.lines().any(|line| line.starts_with('\t')) {
                 fault.help("indent with spaces: YAML takes no tabs")
@@ -283,7 +350,15 @@ mod tests {
         assert_eq!(doubled.also.len(), 1);
         assert!(fault("a: [1, 2\n").message.contains("not YAML"));
         assert!(fault("a: *nobody\n").message.contains("anchor"), "{:?}", fault("a: *nobody\n"));
-        assert!(fault("a: \u{1b}[31m\n").message.contains("control character"));
+        for hidden in ["a: \u{1b}[31m\n", "a: \"\\e[31m\"\n", "a: x\u{202e}y\n", "\"\\e\": 1\n", "a: \0\n"] {
+            assert!(fault(hidden).message.contains("hidden character"), "{hidden:?}");
+        }
+        for empty in ["", "# nothing\n", "---\n", "~\n"] {
+            assert!(fault(empty).message.contains("empty"), "{empty:?}");
+        }
+        for tag in ["a: !env X\n", "a: !x [1]\n"] {
+            assert!(fault(tag).message.contains("a tag"), "{tag:?}: {:?}", fault(tag));
+        }
         assert!(fault(&format!("a: {}", "x".repeat(SIZE))).message.contains("bytes"));
     }
 
@@ -295,7 +370,40 @@ mod tests {
             let uses = vec![format!("*a{before}"); 10].join(", ");
             text.push_str(&format!("a{level}: &a{level} [{uses}]\n"));
         }
-        assert!(read(&Source::new("bomb", text)).is_err());
-        assert!(read(&Source::new("deep", "[".repeat(5000))).is_err());
+        assert!(fault(&text).message.contains("too large"), "{:?}", fault(&text));
+        assert!(fault(&"[".repeat(5000)).message.contains("deeply nested"));
+    }
+
+    #[test]
+    fn what_editors_and_other_systems_write_is_read() {
+        let tree = node("\u{feff}a: 1.10\r\nb: yes\r\n");
+        let map = tree.map("a map").unwrap();
+        assert_eq!(map.get("a").unwrap().text("").unwrap().value, "1.10");
+        assert_eq!(map.get("b").unwrap().text("").unwrap().value, "yes");
+    }
+
+    #[test]
+    fn anchors_aliases_and_merges_keep_the_writing() {
+        let text = "a: &v 1.10\nb: *v\nc: &m { x: 0755 }\nd: { <<: *m, y: !!str 2.50 }\ne: &q 'no'\n";
+        let tree = node(text);
+        let map = tree.map("a map").unwrap();
+        let value = |key: &str| map.get(key).unwrap().text("").unwrap();
+        assert_eq!((value("a").value.as_str(), value("b").value.as_str()), ("1.10", "1.10"));
+        assert_eq!(&text[value("a").span.start..value("a").span.end], "1.10");
+        assert_eq!(value("e").value, "no");
+        let merged = map.get("d").unwrap().map("").unwrap();
+        assert_eq!(merged.get("x").unwrap().text("").unwrap().value, "0755");
+        assert_eq!(merged.get("y").unwrap().text("").unwrap().value, "2.50");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_reader_never_panics(text in "[a-z:{}\\[\\],&*!|>'\"#%@`?\\- \t\n\r\u{e9}\u{1f600}\u{feff}]{0,120}") {
+            if let Err(faults) = read(&Source::new("t", text.as_str())) {
+                proptest::prop_assert!(!faults.is_empty());
+                let drawn = super::super::render(&Source::new("t", text.as_str()), &faults, false);
+                proptest::prop_assert!(drawn.contains("error"));
+            }
+        }
     }
 }

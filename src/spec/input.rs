@@ -43,15 +43,22 @@ pub struct InputSpec {
     pub about: Option<String>,
 }
 
+const fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Ratio(number) | Value::Count(number) | Value::Duration(Some(number)) => Some(*number),
+        _ => None,
+    }
+}
+
 /// The shape of an input.
 pub(super) const INPUT: Shape = Shape {
     name: "input",
     fields: &[
         required("type", Kind::Word(KINDS), "Its type."),
         optional("default", Kind::Any, "Its value when `--set` gives none; without it, it must be set."),
-        optional("min", Kind::Any, "Least value."),
-        optional("max", Kind::Any, "Greatest value."),
-        optional("values", Kind::Texts, "The words of an `enum`."),
+        optional("min", Kind::Any, "Least value of a ratio, a duration or a count."),
+        optional("max", Kind::Any, "Greatest value of a ratio, a duration or a count."),
+        optional("values", Kind::Texts, "The words of an `enum`; required for it."),
         optional("about", Kind::Text, "What it means, for `runbook list` and `explain`."),
     ],
     short: None,
@@ -111,10 +118,31 @@ impl InputSpec {
             faults.push(Diagnostic::error(self.name.span, "an enum needs `values`"));
             return;
         }
+        for (index, word) in self.values.iter().enumerate() {
+            if self.kind != InputKind::Enum {
+                faults.push(Diagnostic::error(word.span, "only an `enum` has `values`"));
+                break;
+            }
+            if let Some(first) = self.values[..index].iter().find(|first| first.value == word.value) {
+                let fault = Diagnostic::error(word.span, format!("`{}` is listed twice", word.value));
+                faults.push(fault.also(first.span, "first here"));
+            }
+        }
         for bound in [&self.min, &self.max].into_iter().flatten() {
-            if let Err(why) = self.typed(bound) {
+            if matches!(self.kind, InputKind::Text | InputKind::Truth | InputKind::Enum) {
+                faults.push(Diagnostic::error(bound.span, "only a ratio, a duration or a count has a range"));
+            } else if let Err(why) = self.typed(bound) {
                 faults.push(Diagnostic::error(bound.span, why));
             }
+        }
+        if let (Some(min), Some(max)) = (&self.min, &self.max)
+            && let (Some(least), Some(most)) = (self.number(min), self.number(max))
+            && least > most
+        {
+            faults.push(
+                Diagnostic::error(min.span, "`min` is above `max`: no value fits").also(max.span, "the most"),
+            );
+            return;
         }
         if let Some(default) = &self.default
             && let Err(why) = self.parse(default)
@@ -123,7 +151,20 @@ impl InputSpec {
         }
     }
 
-    /// What it takes, in words: `ratio, 10% to 90%`.
+    /// The values it takes beyond its type: `5% to 90%`, `revert or release`; empty when any will do.
+    pub fn range(&self) -> String {
+        match (&self.min, &self.max) {
+            _ if self.kind == InputKind::Enum => {
+                self.values.iter().map(|word| word.value.as_str()).collect::<Vec<_>>().join(" or ")
+            }
+            (Some(min), Some(max)) => format!("{} to {}", min.value, max.value),
+            (Some(min), None) => format!("at least {}", min.value),
+            (None, Some(max)) => format!("at most {}", max.value),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// What it takes, in words: `a ratio such as 40%, 10% to 90%`.
     pub fn takes(&self) -> String {
         let kind = match self.kind {
             InputKind::Ratio => "a ratio such as 40%",
@@ -136,12 +177,13 @@ impl InputSpec {
                 return format!("one of {}", words.join(", "));
             }
         };
-        match (&self.min, &self.max) {
-            (Some(min), Some(max)) => format!("{kind}, {} to {}", min.value, max.value),
-            (Some(min), None) => format!("{kind}, at least {}", min.value),
-            (None, Some(max)) => format!("{kind}, at most {}", max.value),
-            (None, None) => kind.to_owned(),
-        }
+        let range = self.range();
+        if range.is_empty() { kind.to_owned() } else { format!("{kind}, {range}") }
+    }
+
+    /// A text of it as a bare number, for ranges.
+    fn number(&self, text: &str) -> Option<f64> {
+        self.typed(text).ok().as_ref().and_then(number)
     }
 
     fn typed(&self, text: &str) -> Result<Value, String> {
@@ -154,7 +196,10 @@ impl InputSpec {
                 "false" => Ok(Value::Truth(false)),
                 _ => Err(format!("`{text}` is neither `true` nor `false`")),
             },
-            InputKind::Text => Ok(Value::Text(text.to_owned())),
+            InputKind::Text => match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+                Some(hidden) => Err(format!("it holds a hidden character (U+{:04X})", u32::from(hidden))),
+                None => Ok(Value::Text(text.to_owned())),
+            },
             InputKind::Enum => {
                 let known = || self.values.iter().map(|word| word.value.as_str());
                 if known().any(|word| word == text) {
@@ -173,19 +218,12 @@ impl InputSpec {
     /// Says in words what does not fit.
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let value = self.typed(text)?;
-        let number = |value: &Value| match value {
-            Value::Ratio(number) | Value::Count(number) | Value::Duration(Some(number)) => Some(*number),
-            _ => None,
-        };
-        let bound = |bound: &Option<Spanned<String>>| bound.as_ref().and_then(|text| self.typed(text).ok());
-        if let (Some(given), Some(least)) = (number(&value), bound(&self.min).as_ref().and_then(number))
-            && given < least
-        {
+        let Some(given) = number(&value) else { return Ok(value) };
+        let bound = |bound: &Option<Spanned<String>>| bound.as_ref().and_then(|text| self.number(text));
+        if bound(&self.min).is_some_and(|least| given < least) {
             return Err(format!("`{text}` is too small: {}", self.takes()));
         }
-        if let (Some(given), Some(most)) = (number(&value), bound(&self.max).as_ref().and_then(number))
-            && given > most
-        {
+        if bound(&self.max).is_some_and(|most| given > most) {
             return Err(format!("`{text}` is too large: {}", self.takes()));
         }
         Ok(value)
@@ -202,5 +240,64 @@ impl InputSpec {
             InputKind::Text | InputKind::Enum => Value::Text("text".to_owned()),
         };
         text.and_then(|text| self.typed(text).ok()).unwrap_or(fallback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Source, yaml};
+
+    fn input(text: &str) -> (Option<InputSpec>, Vec<String>) {
+        let node = yaml::read(&Source::new("t", text)).unwrap();
+        let mut faults = Vec::new();
+        let input = InputSpec::read(&Spanned::new("x".to_owned(), node.span), &node, &mut faults);
+        (input, faults.into_iter().map(|fault| fault.message).collect())
+    }
+
+    #[test]
+    fn values_are_taken_by_type_and_range() {
+        for (text, good, bad) in [
+            (
+                "{ type: ratio, min: 5%, max: 90% }",
+                &["5%", "90%", "40.5%"][..],
+                &["4%", "91%", "0.4", "40"][..],
+            ),
+            ("{ type: duration, min: 1s }", &["1s", "1m30s"], &["500ms", "60", "-1s", "1mo"]),
+            ("{ type: count, max: 5 }", &["0", "5"], &["6", "-1", "many", "5%"]),
+            ("{ type: bool }", &["true", "false"], &["yes", "1", ""]),
+            ("{ type: enum, values: [revert, release] }", &["revert"], &["reverts", ""]),
+            ("{ type: text }", &["", "two\nlines", "ünï"], &["\u{1b}[31m"]),
+        ] {
+            let (input, faults) = input(text);
+            assert_eq!(faults, [] as [&str; 0], "{text}");
+            let input = input.unwrap();
+            for value in good {
+                assert!(input.parse(value).is_ok(), "{text}: {value}: {:?}", input.parse(value));
+            }
+            for value in bad {
+                assert!(input.parse(value).is_err(), "{text}: {value:?}");
+            }
+        }
+        let (method, _) = input("{ type: enum, values: [revert, release] }");
+        assert!(method.unwrap().parse("reverts").unwrap_err().contains("did you mean `revert`"));
+    }
+
+    #[test]
+    fn declarations_that_say_nothing_are_refused() {
+        for (text, words) in [
+            ("{ type: enum }", "needs `values`"),
+            ("{ type: text, values: [a] }", "only an `enum`"),
+            ("{ type: text, min: 3 }", "has a range"),
+            ("{ type: ratio, min: 90%, max: 5% }", "no value fits"),
+            ("{ type: ratio, default: 99%, max: 5% }", "too large"),
+            ("{ type: enum, values: [a, b, a] }", "listed twice"),
+            ("{ type: ratoi }", "unknown type"),
+            ("{ type: ratio, defualt: 3% }", "unknown key"),
+            ("{ default: 3% }", "`type` is missing"),
+        ] {
+            let (_, faults) = input(text);
+            assert!(faults.len() == 1 && faults[0].contains(words), "{text}: {faults:?}");
+        }
     }
 }

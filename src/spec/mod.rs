@@ -12,5 +12,6 @@ pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};
 pub use step::{
-    BodySpec, GateSpec, GateText, IF_UNKNOWN, LadderSpec, ON_FAILURE, RetrySpec, StepSpec, VerbSpec,
+    AfterText, BodySpec, GateSpec, GateText, IF_UNKNOWN, LadderSpec, ON_FAILURE, RetrySpec, StepSpec,
+    VerbSpec,
 };

@@ -33,7 +33,8 @@ pub struct Runbook {
     pub steps: Vec<StepSpec>,
 }
 
-const HEALTH: Shape = Shape {
+/// The health section.
+pub(super) const HEALTH: Shape = Shape {
     name: "health",
     fields: &[
         optional("every", Kind::Duration, "Interval of samples, 200ms to 60s. Default: 1s."),
@@ -50,7 +51,7 @@ const HEALTH: Shape = Shape {
 
 /// The file's shape.
 pub(super) const RUNBOOK: Shape = Shape {
-    name: "runbook file",
+    name: "runbook",
     fields: &[
         required("runbook", Kind::Word(&[FORMAT]), "Version of the format."),
         required("name", Kind::Text, "The name that `runbook run NAME` takes; also the file's name."),
@@ -111,7 +112,12 @@ fn read_tree(node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option
         return None;
     }
     let name = reading.text("name").unwrap_or_default();
-    let summary = reading.text("summary").map(|text| text.value).unwrap_or_default();
+    let summary = reading.text("summary").unwrap_or_default();
+    if summary.trim().contains('\n') {
+        let fault = Diagnostic::error(summary.span, "the summary is one line");
+        reading.faults().push(fault.help("`about` may be longer; `runbook explain` shows it"));
+    }
+    let summary = summary.value.trim().to_owned();
     let about = reading.text("about").map(|text| text.value);
     let deadline = reading.param("deadline");
     let when_shut = reading.texts("when_shut");

@@ -76,15 +76,24 @@ pub struct LadderSpec {
 pub enum GateSpec {
     /// Nothing said: a mutating step gets the default.
     Unsaid,
-    /// Switched off, and why.
-    Off(Spanned<String>),
-    /// Before and after.
+    /// Something said.
     Set {
         /// Before the action.
         before: Option<GateText>,
         /// After it.
-        after: Option<GateText>,
+        after: AfterText,
     },
+}
+
+/// What a step says about the gate after it.
+#[derive(Debug)]
+pub enum AfterText {
+    /// Nothing: a mutating step gets the default.
+    Unsaid,
+    /// Its own; `None` = it could not be read.
+    Own(Option<GateText>),
+    /// Switched off, and why.
+    Off(Spanned<String>),
 }
 
 /// A gate as written.
@@ -136,14 +145,19 @@ pub(super) const GATE: Shape = Shape {
         optional("within", Kind::Duration, "Patience. Default: 120s."),
         optional("before", Kind::Map(&PLAIN_GATE), "A gate that must hold before the action begins."),
         optional("after", Kind::Map(&PLAIN_GATE), "A gate that must hold after it."),
-        optional("none", Kind::Text, "Switches the default gate off; says why."),
+        optional(
+            "none",
+            Kind::Text,
+            "Switches the gate after the step off; says why, and the plan shows it.",
+        ),
     ],
     short: Some("until"),
     empty: false,
     open: false,
 };
 
-const RETRY: Shape = Shape {
+/// Retries.
+pub(super) const RETRY: Shape = Shape {
     name: "retry",
     fields: &[
         required("times", Kind::Count, "How many more times, 1 to 10."),
@@ -193,21 +207,29 @@ pub(super) const STEP: Shape = Shape {
         optional(
             "gate",
             Kind::Gate,
-            "What must hold before and after the step. A mutating step without one gets the default.",
+            "What must hold before and after the step (see docs/gates.md). A mutating step without one gets the default.",
         ),
-        optional("timeout", Kind::Duration, "Bound of the action itself."),
+        optional(
+            "timeout",
+            Kind::Duration,
+            "Bound of the action itself. Default: 5m, of `deploy` and `rollback` 20m. Gates have their own `within`.",
+        ),
         optional(
             "retry",
             Kind::Map(&RETRY),
             "Try the action again when it failed and has certainly not happened.",
         ),
-        optional("for_each", Kind::Texts, "Repeat the step for each item, as `${{ item }}`."),
+        optional(
+            "for_each",
+            Kind::Texts,
+            "Repeat the step for each item, as `${{ item }}`: the steps are `ID-1`, `ID-2` and so on.",
+        ),
         optional(
             "on_failure",
             Kind::Word(ON_FAILURE),
-            "Default: `stop`. `rollback` takes this run's release back.",
+            "What a failure means. `stop`: the run ends. `continue`: it is listed as tolerated. `rollback` (of `deploy` only): the release is taken back. Default: `stop`.",
         ),
-        optional("always", Kind::Truth, "Runs at the end whatever happened. Default: false."),
+        optional("always", Kind::Flag, "Runs at the end whatever happened. Default: false."),
         optional("abort_when", Kind::Condition, "Ends the step when it holds in two samples in a row."),
     ],
     short: None,
@@ -261,21 +283,20 @@ impl StepSpec {
         let if_unknown = reading.text("if_unknown");
         let timeout = reading.param("timeout");
         let for_each = reading.texts("for_each");
+        if for_each.is_empty()
+            && let Some(NodeKind::List(_)) = reading.node("for_each").map(|node| &node.kind)
+        {
+            let place = reading.node("for_each").map_or(at, |node| node.span);
+            reading.faults().push(
+                Diagnostic::error(place, "`for_each` names no item").help("leave it out, or list items"),
+            );
+        }
         let on_failure = reading.text("on_failure");
-        let always = reading.text("always");
+        let always = reading.truth("always").unwrap_or(false);
         let abort_when = reading.text("abort_when");
         let (gate, retry) = (reading.node("gate"), reading.node("retry"));
         let gate = gate.map_or(GateSpec::Unsaid, |node| GateSpec::read(node, faults));
         let retry = retry.and_then(|node| RetrySpec::read(node, faults));
-        if let Some(always) = &always
-            && always.value != "true"
-            && always.value != "false"
-        {
-            faults.push(Diagnostic::error(
-                always.span,
-                format!("`{}` is neither `true` nor `false`", always.value),
-            ));
-        }
         let body = if key.value == "ladder" {
             if rung {
                 faults.push(Diagnostic::error(key.span, "a rung is not a ladder itself"));
@@ -296,7 +317,7 @@ impl StepSpec {
             retry,
             for_each,
             on_failure,
-            always: always.is_some_and(|always| always.value == "true"),
+            always,
             abort_when,
             body,
             span: at,
@@ -320,26 +341,35 @@ impl GateSpec {
         let off = reading.text("none");
         let (before, after) = (reading.node("before"), reading.node("after"));
         let plain = reading.node("until").is_some();
-        let parts = [off.is_some(), before.is_some() || after.is_some(), plain];
-        if parts.iter().filter(|part| **part).count() > 1 {
-            let fault =
-                Diagnostic::error(node.span, "a gate is one condition, or `before` and `after`, or `none`");
-            faults.push(fault);
+        let stray = [reading.node("for"), reading.node("within")].into_iter().flatten().next();
+        let forms = [plain, after.is_some(), off.is_some()].into_iter().filter(|form| *form).count();
+        if forms > 1 || (plain && before.is_some()) {
+            let fault = Diagnostic::error(
+                node.span,
+                "a gate is one condition, or `before` and `after`, or `none` with a reason",
+            );
+            faults.push(fault.help("write `gate: { before: { until: … }, after: { until: … } }` for two"));
             return Self::Unsaid;
         }
-        if let Some(reason) = off {
-            return Self::Off(reason);
-        }
         if plain {
-            return Self::Set { before: None, after: GateText::read(node, faults) };
+            return Self::Set { before: None, after: AfterText::Own(GateText::read(node, faults)) };
         }
-        if before.is_none() && after.is_none() {
-            faults.push(Diagnostic::error(node.span, "this gate says nothing").help(PLAIN_GATE.usage()));
+        if let Some(stray) = stray {
+            let fault = Diagnostic::error(stray.span, "this belongs to a condition, and stands beside one");
+            faults.push(fault.help("write it inside: `before: { until: …, for: …, within: … }`"));
         }
-        Self::Set {
-            before: before.and_then(|node| GateText::read(node, faults)),
-            after: after.and_then(|node| GateText::read(node, faults)),
+        if before.is_none() && forms == 0 {
+            if matches!(&node.kind, NodeKind::Map(entries) if entries.is_empty()) {
+                faults.push(Diagnostic::error(node.span, "this gate says nothing").help(GATE.usage()));
+            }
+            return Self::Unsaid;
         }
+        let after = match (after, off) {
+            (Some(node), _) => AfterText::Own(GateText::read(node, faults)),
+            (None, Some(reason)) => AfterText::Off(reason),
+            (None, None) => AfterText::Unsaid,
+        };
+        Self::Set { before: before.and_then(|node| GateText::read(node, faults)), after }
     }
 }
 
@@ -349,7 +379,9 @@ impl GateText {
         let until = reading.text("until");
         if until.is_none() && matches!(node.kind, NodeKind::Map(_)) && reading.node("until").is_none() {
             let place = reading.span;
-            reading.faults().push(Diagnostic::error(place, "`gate` needs `until`").help(PLAIN_GATE.usage()));
+            reading
+                .faults()
+                .push(Diagnostic::error(place, "the key `until` is missing here").help(PLAIN_GATE.usage()));
         }
         Some(Self { until: until?, hold: reading.param("for"), within: reading.param("within") })
     }
@@ -389,6 +421,10 @@ impl LadderSpec {
         for rung in &rungs {
             if rung.always || !rung.for_each.is_empty() {
                 faults.push(Diagnostic::error(rung.span, "a rung has neither `always` nor `for_each`"));
+            }
+            if let Some(text) = &rung.on_failure {
+                let fault = Diagnostic::error(text.span, "a rung has no `on_failure`");
+                faults.push(fault.help("a rung that fails passes to the next one at once"));
             }
         }
         let gate = gate(until?);

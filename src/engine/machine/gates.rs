@@ -8,9 +8,26 @@ use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::{Live, Request};
 use super::super::watch::{GateState, Watch};
 use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, Stage, UNKNOWN_PATIENCE, millis};
-use crate::expr::{Evaluation, Expr, Truth};
+use crate::action::Bindings;
+use crate::expr::{Env, Evaluation, Expr, Template, Truth};
 use crate::health::{Metric, Moment, Value, show_seconds};
 use crate::plan::{Body, Gate, IfUnknown, Step};
+
+/// What a message reads: measurements, outputs, and the item of a repeated step.
+struct Told<'a> {
+    readings: Readings<'a>,
+    bindings: &'a Bindings,
+}
+
+impl Env for Told<'_> {
+    fn value(&self, path: &str) -> Option<Value> {
+        self.bindings.value(path).or_else(|| self.readings.value(path))
+    }
+
+    fn condition(&self, path: &str) -> Option<&Expr> {
+        self.readings.condition(path)
+    }
+}
 
 impl Machine {
     /// The phase after `when`: with `--step`, a question. A ladder asks on each of its rungs instead; a step that always
@@ -166,7 +183,7 @@ impl Machine {
             }
         } else {
             let why = match watch.kind {
-                GateKind::Check => format!("the check is false: {}", watch.gate.until),
+                GateKind::Check => self.check_words(&watch),
                 _ => format!(
                     "{} did not hold within {}",
                     watch.gate.until,
@@ -176,6 +193,22 @@ impl Machine {
             self.shut(now, why, events);
         }
         None
+    }
+
+    /// What is said of a check that does not hold: the runbook's own words first.
+    fn check_words(&self, watch: &Watch) -> String {
+        let unknown = watch.last.as_ref().is_none_or(|last| last.truth == Truth::Unknown);
+        let how = if unknown { "could not be measured" } else { "is not so" };
+        let told = format!("`{}` {how}", watch.gate.until);
+        let message = self.frames.last().and_then(|frame| {
+            let Body::Verb(action) = &frame.step.body else { return None };
+            let text = action.awaits()?.message?;
+            let metrics = self.measurements();
+            let readings = Readings { metrics: &metrics, plan: &self.plan, outputs: &self.outputs };
+            let env = Told { readings, bindings: &frame.step.bindings };
+            Some(Template::parse(text).map_or_else(|_| text.value.clone(), |template| template.fill(&env)))
+        });
+        message.map_or(told.clone(), |message| format!("{message} ({told})"))
     }
 
     /// The gate of a mutating step that sets none: usage known, and not above what it was.
