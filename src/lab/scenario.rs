@@ -18,7 +18,8 @@ pub enum Scenario {
     /// Pages open and close connections by the dozen.
     Churn,
     /// A forgotten transaction holds a row; pages that write it pile up.
-    Lock,
+    #[value(alias = "lock")]
+    LockPileUp,
     /// A healthy wiki and some visitors: no incident.
     Quiet,
     /// As a leak, and every login has been refused for a while when the lab is ready.
@@ -58,7 +59,7 @@ impl Scenario {
         };
         match self {
             Self::Leak | Self::Full => leak,
-            Self::SlowLeak => Habits { links: 0.2, fill_rate: 80.0, rate: 4.0, ..leak },
+            Self::SlowLeak => Habits { workers: 10, links: 0.2, fill_rate: 80.0, rate: 4.0, ..leak },
             Self::Load => Habits {
                 workers: 90,
                 links: 0.0,
@@ -69,7 +70,7 @@ impl Scenario {
             },
             Self::Quiet => Habits { links: 0.0, fill_rate: 10.0, rate: 10.0, ..leak },
             Self::Churn => Habits { links: 0.0, churn: 30, fill_rate: 60.0, rate: 60.0, ..leak },
-            Self::Lock => {
+            Self::LockPileUp => {
                 Habits { workers: 90, links: 0.0, writes: true, fill_rate: 120.0, rate: 60.0, ..leak }
             }
         }
@@ -79,7 +80,7 @@ impl Scenario {
     pub fn fix(self) -> Fix {
         match self {
             Self::Leak | Self::SlowLeak | Self::Full => Fix::Prepared,
-            Self::Load | Self::Churn | Self::Lock | Self::Quiet => Fix::Deployed,
+            Self::Load | Self::Churn | Self::LockPileUp | Self::Quiet => Fix::Deployed,
         }
     }
 
@@ -88,7 +89,7 @@ impl Scenario {
         match self {
             Self::Full => 1.0,
             Self::Leak | Self::SlowLeak => 0.95,
-            Self::Load | Self::Lock => 0.8,
+            Self::Load | Self::LockPileUp => 0.8,
             Self::Churn | Self::Quiet => 0.0,
         }
     }

@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 use super::super::door;
 use super::answer::Answer;
 use super::state::Addon;
-use super::{World, releases};
+use super::releases::{self, Phase};
+use super::World;
 
 const FACT: &str = "§2 Add-ons";
 
@@ -53,7 +54,7 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
         state.current_release().and_then(|release| release.slug.clone())
     };
     if !config.is_empty() {
-        releases::make(world, slug, format!("Attach {} (@ref:{})", config.join(", "), addon.name), false);
+        releases::make(world, slug, format!("Attach {} (@ref:{})", config.join(", "), addon.name), Phase::Skipped);
     }
     Answer::new(201, world.state().addon_json(&addon), FACT)
 }
@@ -73,7 +74,7 @@ pub fn change(world: &Arc<World>, name: &str, body: &Json) -> Answer {
         let addon = addon.clone();
         (state.addon_json(&addon), state.current_release().and_then(|release| release.slug.clone()))
     };
-    releases::make(world, slug, format!("Change plan of {name}"), false);
+    releases::make(world, slug, format!("Change plan of {name}"), Phase::Skipped);
     Answer::ok(answer, FACT)
 }
 
