@@ -214,6 +214,15 @@ impl Signal {
         self.0.load(Ordering::Relaxed) != 0
     }
 
+    /// A failure, unless it is the answer to a signal: then 130.
+    fn unless_interrupted(&self, why: String) -> Result<u8, String> {
+        if !self.came() {
+            return Err(why);
+        }
+        talk(&format!("lab: {why}"));
+        Ok(130)
+    }
+
     /// The terminal's Ctrl-C, which its whole foreground group gets.
     fn was_ctrl_c(&self) -> bool {
         usize::try_from(SIGINT) == Ok(self.0.load(Ordering::Relaxed))
@@ -244,6 +253,7 @@ fn up(args: &SiteArgs) -> Result<u8, String> {
     let log = log_of(dir);
     let mut command = door::command(own);
     command.args(["lab", "serve"]).args(args.arguments(dir)).current_dir("/");
+    let _ = std::fs::remove_file(&log);
     door::log_to(&mut command, &log).map_err(|error| format!("{}: {error}", log.display()))?;
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     talk(&format!("starting a rehearsal of the incident in {}", dir.display()));
@@ -260,7 +270,8 @@ fn up(args: &SiteArgs) -> Result<u8, String> {
         let _ = std::fs::remove_file(&log);
         let end: Vec<&str> = told.lines().rev().take(15).collect();
         let end: Vec<&str> = end.into_iter().rev().collect();
-        return Err(format!("it did not come up\n{}", end.join("\n")));
+        let why = format!("it did not come up\n{}", end.join("\n"));
+        return signal.unless_interrupted(why);
     }
     status(dir, false)?;
     let named = args.dir.dir.as_ref().map_or(String::new(), |_| {
@@ -376,6 +387,7 @@ fn down(dir: &Path) -> Result<u8, String> {
             Ok(Holder::Nobody) => Some(Err(absent(dir))),
             Ok(Holder::Dead) => Some(
                 folder::clear(dir)
+                    .map(|()| drop(std::fs::remove_file(log_of(dir))))
                     .map(|()| "the rehearsal had died; what it left is cleared away")
                     .map_err(|error| format!("{place}: {error}")),
             ),
@@ -428,12 +440,17 @@ fn rehearse(name: &str, args: &SiteArgs, compare: bool, arguments: &[String]) ->
     let stop = || signal.came();
     let say = |text: &str| talk(&format!("lab: {text}"));
     let attendant = Attendant { say: &say, stop: &stop };
-    let guide = match (compare, name) {
-        (false, _) => None,
-        (true, "deploy-fix") => Some(by_hand(args, options.clone(), &attendant)?),
-        (true, _) => return Err("--by-hand: the guide's commands are those of deploy-fix".to_owned()),
+    if compare && name != "deploy-fix" {
+        return Err("--by-hand: the guide's commands are those of deploy-fix".to_owned());
+    }
+    let guide = match compare.then(|| by_hand(args, options.clone(), &attendant)).transpose() {
+        Ok(guide) => guide,
+        Err(why) => return signal.unless_interrupted(why),
     };
-    let (site, _control) = start(options, args.keep, &attendant)?;
+    let (site, _control) = match start(options, args.keep, &attendant) {
+        Ok(started) => started,
+        Err(why) => return signal.unless_interrupted(why),
+    };
     talk(&format!("lab: the incident is there: {}\n", told(&site)?));
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     // Not a group of its own: it owns the terminal while it runs, and gets the terminal's Ctrl-C itself.
@@ -507,7 +524,8 @@ fn dyno(arguments: &[String], script: bool) -> Result<u8, String> {
             links: number("WIKI_LINKS", 1.0),
             slow: Duration::from_millis(number("WIKI_SLOW_MS", 0)),
             churn: number("WIKI_CHURN", 0),
-            writes: number("WIKI_WRITES", 0) != 0,
+            recycle: number("WIKI_RECYCLE", 0),
+            logged_in: number("WIKI_LOGGED_IN", 0) != 0,
             grace: Duration::from_millis(number("WIKI_GRACE_MS", 1000)),
         },
     );

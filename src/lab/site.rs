@@ -112,7 +112,7 @@ impl Site {
         let repository =
             Repository::make(&options.dir.join("wiki"), options.fix.unwrap_or(options.scenario.fix()))?;
         repository.publish(&options.dir.join("heroku/git").join(format!("{APP}.git")))?;
-        let habits = options.scenario.habits();
+        let habits = options.scenario.habits(options.limit, options.dynos);
         let grace = Duration::from_secs(10).div_f64(options.time_scale);
         say("starting the Heroku simulator");
         let platform = Heroku::start(heroku::Options {
@@ -165,14 +165,17 @@ impl Site {
         Ok(site)
     }
 
-    /// A transaction that somebody has forgotten.
+    /// A transaction that somebody has forgotten, and a change of the table that waits for it: whoever reads the
+    /// table then waits too. The second session ends when the server does.
     fn block(server: &Server) -> mysql::Result<mysql::Conn> {
         let opts = mysql::OptsBuilder::from_opts(mysql::Opts::from_url(&server.url())?).prefer_socket(false);
-        #[expect(clippy::disallowed_methods, reason = "the forgotten transaction of the scenario")]
-        let mut conn = mysql::Conn::new(opts)?;
-        conn.query_drop("BEGIN")?;
-        conn.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
-        Ok(conn)
+        #[expect(clippy::disallowed_methods, reason = "the sessions that the scenario is about")]
+        let open = || mysql::Conn::new(opts.clone());
+        let (mut forgotten, mut change) = (open()?, open()?);
+        forgotten.query_drop("BEGIN")?;
+        let _: Option<u32> = forgotten.query_first("SELECT page_id FROM page LIMIT 1")?;
+        std::thread::spawn(move || change.query_drop("ALTER TABLE page ADD COLUMN page_lang VARBINARY(35)"));
+        Ok(forgotten)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small limit")]
@@ -186,7 +189,7 @@ impl Site {
             }
             let Ok(now) = self.server.counters() else { return false };
             let full = match self.options.scenario {
-                Scenario::Churn => self.traffic.seen().pages > 100,
+                Scenario::Churn => self.traffic.seen().pages > 60,
                 Scenario::Quiet => {
                     self.traffic.seen().recent_pages > 10 && self.traffic.seen().recent_errors == 0
                 }

@@ -31,10 +31,12 @@ pub struct Environment {
     pub links: f64,
     /// What a page's query takes.
     pub slow: Duration,
-    /// Connections that a page opens and closes one after another.
+    /// Connections that a page opens, and closes at its end.
     pub churn: u32,
-    /// Each page writes the same row.
-    pub writes: bool,
+    /// Pages after which PHP-FPM replaces a process, on average (0 = never).
+    pub recycle: u32,
+    /// Visitors are logged in: no page comes from a cache.
+    pub logged_in: bool,
     /// How long the old program lives on after SIGTERM (requests in hand).
     pub grace: Duration,
 }
@@ -43,8 +45,8 @@ struct Program {
     environment: Environment,
     settings: Wiki,
     opts: Opts,
-    /// Pages after which a process is replaced by a new one, and all its connections end with it.
-    recycle: Option<u32>,
+    /// Pages after which an Apache child is replaced by a new one, and all its connections end with it.
+    child_pages: Option<u32>,
     pages: AtomicU64,
 }
 
@@ -109,7 +111,7 @@ fn serve(environment: Environment, settings: Wiki, apache: &Apache) -> io::Resul
     let program = Program {
         opts,
         settings,
-        recycle: apache.max_connections_per_child.filter(|most| apache.runs_php && *most > 0),
+        child_pages: apache.max_connections_per_child.filter(|most| apache.runs_php && *most > 0),
         pages: AtomicU64::new(0),
         environment,
     };
@@ -121,7 +123,7 @@ fn serve(environment: Environment, settings: Wiki, apache: &Apache) -> io::Resul
                 while let Ok(request) = server.recv() {
                     program.answer(request, &mut process);
                     process.pages += 1;
-                    if program.recycle.is_some_and(|most| process.pages >= most) {
+                    if program.ends(&process) {
                         process = Process::default();
                     }
                 }
@@ -149,10 +151,19 @@ fn describe(error: &mysql::Error) -> String {
 }
 
 impl Program {
+    /// Whether the process has had its share of pages. Processes of a pool do not begin together, so those of PHP-FPM
+    /// end by chance and not all at once.
+    fn ends(&self, process: &Process) -> bool {
+        match self.child_pages {
+            Some(most) => process.pages >= most,
+            None => self.environment.recycle > 0 && fastrand::u32(0..self.environment.recycle) == 0,
+        }
+    }
+
     fn answer(&self, request: tiny_http::Request, process: &mut Process) {
         let path = request.url().to_owned();
         let number = self.pages.fetch_add(1, Ordering::Relaxed);
-        let cached = self.settings.cached && !number.is_multiple_of(4);
+        let cached = self.settings.cached && !self.environment.logged_in && !number.is_multiple_of(4);
         let (status, body) = if cached {
             (200, page(&path, "from the cache"))
         } else {
@@ -202,14 +213,14 @@ impl Program {
     }
 
     fn render_over(&self, own: &mut Conn, number: u64, leaked: &mut Vec<Conn>) -> mysql::Result<String> {
+        let mut passing = Vec::new();
         for _ in 0..self.environment.churn {
-            self.connect()?.query_drop("SELECT 1")?;
+            let mut link = self.connect()?;
+            link.query_drop("SELECT 1")?;
+            passing.push(link);
         }
         let text: Option<String> =
             own.query_first(format!("SELECT text FROM page WHERE page_id = {}", number % 3 + 1))?;
-        if self.environment.writes {
-            own.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
-        }
         let job = if self.settings.job_run_rate > 0.0 { 1.25 } else { 1.0 };
         let wanted = self.environment.links * job;
         let by_chance = f64::from(u8::from(fastrand::f64() < wanted.fract()));
