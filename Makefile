@@ -13,14 +13,15 @@ help:
 	@echo "make lint   formatting and lints only"
 	@echo "make build  the release binary"
 
-# The rehearsals need a real MariaDB server and git, and Rust a C compiler. Of MariaDB the core package is enough: it
-# has the server's programs and starts none on this machine.
+# The rehearsals need a real MariaDB server and git, and Rust a C compiler. Of MariaDB the core packages are enough:
+# they have the server's programs and start none on this machine.
 deps:
 	@missing=""; \
 	command -v git >/dev/null || missing="$$missing git"; \
 	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	PATH="$$PATH:/usr/sbin:/usr/libexec:/usr/local/sbin:/usr/local/libexec"; \
-	command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null || missing="$$missing mariadb"; \
+	command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null \
+		&& command -v my_print_defaults >/dev/null || missing="$$missing mariadb"; \
 	[ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null; then \
 		echo "error: missing:$$missing; install them (mariadb = MariaDB server) and run make again" >&2; exit 1; \
@@ -31,7 +32,7 @@ deps:
 	echo "installing$$missing"; \
 	$(APT) update && for package in $$missing; do \
 		case $$package in \
-		mariadb) $(APT) install -y --no-install-recommends mariadb-server-core 2>/dev/null \
+		mariadb) $(APT) install -y --no-install-recommends mariadb-server-core mariadb-client-core 2>/dev/null \
 			|| $(APT) install -y --no-install-recommends mariadb-server ;; \
 		*) $(APT) install -y --no-install-recommends $$package ;; \
 		esac || exit 1; \

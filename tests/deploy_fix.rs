@@ -66,7 +66,10 @@ fn without_the_fix_in_the_commit_it_ends_with_4() {
     assert!(!ran.all().contains("every gate held"), "health is not claimed: {}", ran.all());
     let look = lab.look();
     assert!(look["pages"]["recent_errors"].as_u64().expect("a count") > 0, "pages fail still: {look}");
-    assert!(look["database"]["used"].as_u64().expect("a count") * 100 >= 80 * 150, "the leak is there: {look}");
+    assert!(
+        look["database"]["used"].as_u64().expect("a count") * 100 >= 80 * 150,
+        "the leak is there: {look}"
+    );
 }
 
 #[test]

@@ -181,9 +181,15 @@ fn dynos_formation_and_config_behave_as_in_the_facts() {
     assert_eq!(grown[0]["quantity"], 3);
     scale(json!({ "type": "worker", "quantity": 1 })).expect(404);
     let basic = scale(json!({ "type": "web", "quantity": 2, "dyno_size": { "name": "basic" } })).expect(422);
-    assert_eq!((&basic.json()["id"], &basic.json()["limit"]), (&json!("cannot_update_above_limit"), &json!(1)));
+    assert_eq!(
+        (&basic.json()["id"], &basic.json()["limit"]),
+        (&json!("cannot_update_above_limit"), &json!(1))
+    );
     let one = lab.app("PATCH", "/formation/web", &json!({ "quantity": 1 })).expect(200).json();
-    assert_eq!((&one["type"], &one["quantity"], &one["size"]), (&json!("web"), &json!(1), &json!("Standard-1X")));
+    assert_eq!(
+        (&one["type"], &one["quantity"], &one["size"]),
+        (&json!("web"), &json!(1), &json!("Standard-1X"))
+    );
     until("one is left", Duration::from_secs(10), || dynos(&lab).len() == 1);
 
     // Maintenance: the router answers 503, nothing is released or restarted.
@@ -262,7 +268,8 @@ fn pushes_builds_and_release_phases_behave_as_in_the_facts() {
         git(&lab.wiki, &["commit", "-q", "-m", name]);
         git(&lab.wiki, &["rev-parse", "HEAD"]).trim().to_owned()
     };
-    let remote = || git(&lab.wiki, &["-c", &format!("http.extraHeader={}", basic(&key)), "ls-remote", "heroku"]);
+    let remote =
+        || git(&lab.wiki, &["-c", &format!("http.extraHeader={}", basic(&key)), "ls-remote", "heroku"]);
     let before = remote();
     commit("composer.json", "{ not json");
     let (pushed, told) = push(&lab, "master", &key);
@@ -317,7 +324,8 @@ fn basic(token: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("Authorization: Basic ");
     for three in format!("heroku:{token}").as_bytes().chunks(3) {
-        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let bits =
+            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for place in 0..4 {
             let digit = (bits >> (18 - 6 * place)) as usize & 63;
             text.push(if place <= three.len() { DIGITS[digit] as char } else { '=' });
@@ -369,7 +377,8 @@ fn a_lab_that_is_killed_leaves_nothing_behind() {
     let outer = tempfile::tempdir().expect("a folder");
     let dir = outer.path().join("lab");
     lab_command(&dir, &["up", "--scenario=quiet"]).expect(0);
-    let status: Json = serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
+    let status: Json =
+        serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
     let supervisor = process(status["supervisor"].as_u64().expect("an id"));
     assert!(running(&dir).len() > 3, "server, dynos, watch: {:?}", running(&dir));
     kill_process(supervisor, Signal::KILL).expect("killed");
@@ -388,7 +397,11 @@ fn what_a_lab_left_is_recognised_and_a_living_one_is_left_alone() {
     let dir = outer.path().join("a".repeat(90)).join("b".repeat(90));
     lab_command(&dir, &["up", "--scenario=quiet"]).expect(0);
     let second = lab_command(&dir, &["up", "--scenario=leak"]).expect(9);
-    assert!(second.stderr.contains("is running in") && second.stderr.contains("lab down"), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("is running in") && second.stderr.contains("lab down"),
+        "{}",
+        second.stderr
+    );
     // Beside it another goes up and down.
     let beside = outer.path().join("beside");
     lab_command(&beside, &["up", "--scenario=quiet"]).expect(0);
@@ -396,24 +409,25 @@ fn what_a_lab_left_is_recognised_and_a_living_one_is_left_alone() {
     assert!(!beside.exists());
 
     // Supervisor and watch are killed at once: nobody cleans up, and the next `up` does.
-    let status: Json = serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
+    let status: Json =
+        serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
     for line in ["watch", "serve"] {
         let ids = std::fs::read_dir("/proc").expect("a list").filter_map(Result::ok).filter_map(|entry| {
             let command = std::fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            let ours = command.contains(&format!("lab {line} ")) && command.contains(&format!("{}", dir.display()));
+            let ours =
+                command.contains(&format!("lab {line} ")) && command.contains(&format!("{}", dir.display()));
             ours.then(|| entry.file_name().to_string_lossy().parse::<u64>().ok()).flatten()
         });
         for id in ids.collect::<Vec<_>>() {
             kill_process(process(id), Signal::KILL).expect("killed");
         }
     }
-    until("the supervisor is gone", Duration::from_secs(10), || {
-        lab_command(&dir, &["status"]).code == 9
-    });
+    until("the supervisor is gone", Duration::from_secs(10), || lab_command(&dir, &["status"]).code == 9);
     assert!(dir.exists());
     lab_command(&dir, &["up", "--scenario=quiet"]).expect(0);
-    let again: Json = serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
+    let again: Json =
+        serde_json::from_str(&lab_command(&dir, &["status", "--json"]).expect(0).stdout).expect("JSON");
     assert_ne!(again["supervisor"], status["supervisor"]);
     lab_command(&dir, &["down"]).expect(0);
     assert!(!dir.exists(), "its folder is gone when `down` returns");
@@ -425,7 +439,9 @@ fn ctrl_c_ends_a_lab_at_any_time() {
     let _place = Place::take();
     let outer = tempfile::tempdir().expect("a folder");
     let dir = outer.path().join("lab");
-    for (what, arguments) in [("up", &["up", "--scenario=leak"][..]), ("run", &["run", "rollback", "--scenario=leak"])] {
+    for (what, arguments) in
+        [("up", &["up", "--scenario=leak"][..]), ("run", &["run", "rollback", "--scenario=leak"])]
+    {
         let mut child = begin(&dir, arguments);
         until("its server runs", Duration::from_secs(30), || dir.join("mysql").join("pid").exists());
         kill_process(process(u64::from(child.id())), Signal::INT).expect("interrupted");
@@ -448,7 +464,8 @@ fn deploy_fix_heals_in_less_time_than_the_guide_by_hand() {
     let dir_argument = format!("--dir={}", dir.display());
     let arguments = ["lab", "run", "deploy-fix", "--by-hand", &dir_argument, "--", "--yes"];
     let ran = runbook(outer.path(), &BTreeMap::new(), &arguments).expect(0);
-    for wanted in ["sleep 30", "heroku run php diagnose_connections.php", "every gate held", "before  after"] {
+    for wanted in ["sleep 30", "heroku run php diagnose_connections.php", "every gate held", "before  after"]
+    {
         assert!(ran.all().contains(wanted), "{wanted}:\n{}", ran.all());
     }
     let line = ran.stderr.lines().find(|line| line.contains("the guide by hand")).expect("the comparison");

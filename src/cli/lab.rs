@@ -274,9 +274,11 @@ fn up(args: &SiteArgs) -> Result<u8, String> {
         return signal.unless_interrupted(why);
     }
     status(dir, false)?;
-    let named = args.dir.dir.as_ref().map_or(String::new(), |_| {
-        format!(" --dir {}", door::shell_word(&dir.display().to_string()))
-    });
+    let named = args
+        .dir
+        .dir
+        .as_ref()
+        .map_or(String::new(), |_| format!(" --dir {}", door::shell_word(&dir.display().to_string())));
     data(&format!(
         "\nnext:\n  eval \"$(runbook lab env{named})\"\n  runbook run deploy-fix --dry-run\n  runbook lab down{named}\n"
     ));

@@ -50,25 +50,21 @@ impl Hands {
         step(&format!("git add {}", files.join(" ")), &|| {
             self.git(&[&["add", "--"][..], &files[..]].concat())
         })?;
-        let message = "Fix database connection exhaustion - disable persistent connections, add cleanup hooks";
+        let message =
+            "Fix database connection exhaustion - disable persistent connections, add cleanup hooks";
         step("git commit -m \"Fix database connection exhaustion - ...\"", &|| {
             self.git(&["commit", "-q", "-m", message])
         })?;
         step("git push heroku master", &|| self.git(&["push", "-q", "heroku", "master"]))?;
-        step("heroku restart", &|| {
-            self.call("DELETE", "/dynos", &Json::Null).map(|_| String::new())
-        })?;
+        step("heroku restart", &|| self.call("DELETE", "/dynos", &Json::Null).map(|_| String::new()))?;
         step("sleep 30", &|| {
             door::wait_until(SLEEP, stop);
             Ok(String::new())
         })?;
-        let told = step("heroku run php diagnose_connections.php", &|| {
-            self.run("php diagnose_connections.php")
-        })?;
+        let told =
+            step("heroku run php diagnose_connections.php", &|| self.run("php diagnose_connections.php"))?;
         if !told.contains("usage is low") {
-            step("heroku run php kill_idle_connections.php", &|| {
-                self.run("php kill_idle_connections.php")
-            })?;
+            step("heroku run php kill_idle_connections.php", &|| self.run("php kill_idle_connections.php"))?;
         }
         step("heroku run php check_db_connections.php", &|| self.run("php check_db_connections.php"))?;
         Ok(())

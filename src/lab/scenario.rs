@@ -79,9 +79,7 @@ impl Scenario {
                 Habits { churn: 20, slow, fill_rate: 30.0, rate: 30.0, ..busy }
             }
             // Every process waits, and some slots are left: what is wrong can be seen from inside.
-            Self::LockPileUp => {
-                Habits { workers: share(88), fill_rate: 60.0, rate: 30.0, ..busy }
-            }
+            Self::LockPileUp => Habits { workers: share(88), fill_rate: 60.0, rate: 30.0, ..busy },
         }
     }
 

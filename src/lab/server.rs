@@ -104,7 +104,9 @@ impl Server {
         std::fs::create_dir_all(&options.dir)?;
         let root = rustix::process::geteuid().is_root();
         let mut install = door::command(program(&options.path, &["mariadb-install-db", "mysql_install_db"])?);
-        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).args([
+        // A starting server deletes what looks like its own leftovers in the temporary folder: never a shared one.
+        let temporary = format!("--tmpdir={}", options.dir.display());
+        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(temporary).args([
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
@@ -166,6 +168,7 @@ impl Server {
         server
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", dir.display()))
             // Beside the data, by a relative path: a socket's must stay short, the folder's need not.
             .arg("--socket=s")
             .arg(format!("--pid-file={}", dir.join("pid").display()))

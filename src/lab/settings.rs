@@ -181,9 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.conf"), "# x\nMaxRequestWorkers 5\nMaxConnectionsPerChild 50\n")
             .unwrap();
-        let read = |line: &str| {
-            apache(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), dir.path())
-        };
+        let read = |line: &str| apache(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), dir.path());
         for inside in ["heroku-php-apache2 -C a.conf ./", "heroku-php-apache2 -Ca.conf"] {
             let told = read(inside).unwrap_err();
             assert!(told.contains("line 2") && told.contains("cannot occur within <VirtualHost>"), "{told}");
@@ -193,6 +191,9 @@ mod tests {
         assert!(!fpm.runs_php, "PHP-FPM has a pool of its own");
         let own = read("httpd -D FOREGROUND -f a.conf").unwrap();
         assert!(own.runs_php && own.max_request_workers == Some(5));
-        assert_eq!(read("heroku-php-apache2 -c none.conf").unwrap_err(), "Cannot read configuration file none.conf");
+        assert_eq!(
+            read("heroku-php-apache2 -c none.conf").unwrap_err(),
+            "Cannot read configuration file none.conf"
+        );
     }
 }

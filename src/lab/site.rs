@@ -230,12 +230,7 @@ impl Site {
 
     /// The hands of a person who follows the guide.
     pub fn hands(&self) -> Hands {
-        Hands {
-            api: self.platform.api(),
-            app: APP.to_owned(),
-            token: self.token.clone(),
-            tree: self.wiki(),
-        }
+        Hands { api: self.platform.api(), app: APP.to_owned(), token: self.token.clone(), tree: self.wiki() }
     }
 
     /// What visitors saw.

@@ -279,9 +279,8 @@ pub fn php(arguments: &[String], root: &Path, database: &str) -> i32 {
             "check_db_connections.php" => drop(usage(&mut conn)?),
             "diagnose_connections.php" => {
                 let used = usage(&mut conn)?;
-                let groups: Vec<(String, u64)> = conn.query(
-                    "SELECT command, COUNT(*) FROM information_schema.processlist GROUP BY command",
-                )?;
+                let groups: Vec<(String, u64)> = conn
+                    .query("SELECT command, COUNT(*) FROM information_schema.processlist GROUP BY command")?;
                 for (command, number) in groups {
                     log(&format!("{command:<10} {number}"));
                 }

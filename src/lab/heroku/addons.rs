@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::super::door;
-use super::answer::Answer;
-use super::state::Addon;
-use super::releases::{self, Phase};
 use super::World;
+use super::answer::Answer;
+use super::releases::{self, Phase};
+use super::state::Addon;
 
 const FACT: &str = "§2 Add-ons";
 
@@ -54,7 +54,12 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
         state.current_release().and_then(|release| release.slug.clone())
     };
     if !config.is_empty() {
-        releases::make(world, slug, format!("Attach {} (@ref:{})", config.join(", "), addon.name), Phase::Skipped);
+        releases::make(
+            world,
+            slug,
+            format!("Attach {} (@ref:{})", config.join(", "), addon.name),
+            Phase::Skipped,
+        );
     }
     Answer::new(201, world.state().addon_json(&addon), FACT)
 }

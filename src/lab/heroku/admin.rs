@@ -25,6 +25,10 @@ pub fn answer(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Re
             writeln!(out, "{}{}", hook::VERDICT, if accepted { "accepted" } else { "refused" })?;
             out.flush()
         }
+        "/lab/faults" if text == "[]" => {
+            world.faults.clear();
+            reply(request, 201, &json!({}))
+        }
         "/lab/faults" => match serde_json::from_str::<Order>(text) {
             Ok(order) => {
                 world.faults.add(order);

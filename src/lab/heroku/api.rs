@@ -80,7 +80,7 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     let token = find("Authorization")
         .and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned).or_else(|| git::password(&value)));
     let known = find("If-None-Match");
-    let range = find("Range");
+    let mut range = find("Range");
     let own = door::uuid();
     let id = find("Request-Id").map_or_else(|| own.clone(), |given| format!("{own},{given}"));
     let mut text = String::new();
@@ -92,6 +92,9 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     let body = if text.trim().is_empty() { Ok(Json::Null) } else { serde_json::from_str(&text) };
     let changes = method != "GET" && !path.ends_with("/log-sessions");
     let fault = world.faults.take(&method, &path);
+    if let Some(Kind::Pages(most)) = &fault {
+        range = Some(lists::at_most(range.as_deref(), *most));
+    }
     let mut answer = if !accept.starts_with("application/vnd.heroku+json") || !accept.contains("version=3") {
         let message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?";
         Answer::error(404, "not_found", message, "§1 Transport: Accept")
@@ -125,6 +128,11 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             }
         }
     };
+    if let (Some(Kind::State(state)), Some(dynos)) = (&fault, answer.body.as_array_mut()) {
+        for dyno in dynos {
+            dyno["state"] = json!(state);
+        }
+    }
     if method == "GET" && answer.status == 200 {
         let tag = format!("\"{:08x}\"", crc32fast::hash(answer.body.to_string().as_bytes()));
         if known.as_deref() == Some(tag.as_str()) {
@@ -234,9 +242,7 @@ fn route(world: &Arc<World>, call: &Call) -> Answer {
         ("GET", ["account", "rate-limits"]) => {
             Answer::ok(json!({ "remaining": world.state().calls_left.0.floor() }), "§1 Rate limit")
         }
-        ("GET", ["dyno-sizes"]) => {
-            lists::page(formation::sizes(), &["id", "name"], call.range.as_deref())
-        }
+        ("GET", ["dyno-sizes"]) => lists::page(formation::sizes(), &["id", "name"], call.range.as_deref()),
         ("GET", ["addons", name]) => addons::one(world, name),
         ("GET", ["addons", name, "addon-attachments"]) => {
             lists::page(addons::attachments(world, Some(name)), &["id", "name"], call.range.as_deref())

@@ -139,7 +139,8 @@ pub fn build(world: &Arc<World>, commit: &str, slug: &str, out: &mut dyn Write) 
             " !     Release command declared: this new release will not be available until the command succeeds.",
         )?;
     }
-    let release = releases::make(world, Some(slug.id.clone()), format!("Deploy {short}"), releases::Phase::Awaited);
+    let release =
+        releases::make(world, Some(slug.id.clone()), format!("Deploy {short}"), releases::Phase::Awaited);
     finish("succeeded", Some(slug.id), Some(release.id.clone()));
     say(&format!("       Released v{}", release.version))?;
     say(&format!("       https://{app}.example/ deployed to Heroku"))?;

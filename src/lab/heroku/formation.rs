@@ -56,10 +56,10 @@ pub fn list(world: &Arc<World>) -> Vec<Json> {
 
 /// `GET /apps/A/formation/TYPE`.
 pub fn one(world: &Arc<World>, kind: &str) -> Answer {
-    list(world).into_iter().find(|formation| formation["type"] == kind).map_or_else(
-        || Answer::not_found("formation"),
-        |formation| Answer::ok(formation, "§2 Formation"),
-    )
+    list(world)
+        .into_iter()
+        .find(|formation| formation["type"] == kind)
+        .map_or_else(|| Answer::not_found("formation"), |formation| Answer::ok(formation, "§2 Formation"))
 }
 
 /// A quantity as the API takes it: an integer, or the text that the official CLI sends (`1`, `+1`, `-1`).
@@ -122,7 +122,8 @@ pub fn scale(world: &Arc<World>, updates: &[Json]) -> Answer {
         let mut groups: Vec<&str> = used.filter_map(|name| size(name)).map(|size| size.group).collect();
         groups.dedup();
         if groups.iter().any(|group| *group != groups[0]) {
-            let message = format!("Cannot use the following dyno types in the same app: {}", groups.join(", "));
+            let message =
+                format!("Cannot use the following dyno types in the same app: {}", groups.join(", "));
             return Answer::error(422, "invalid_params", message, "§5 Scale limits: tiers do not mix");
         }
         state.formation = next;

@@ -17,7 +17,10 @@ pub fn install_hook(world: &Arc<World>) -> io::Result<()> {
     let hook = bare.join("hooks").join("pre-receive");
     std::fs::create_dir_all(bare.join("hooks"))?;
     let own = std::env::current_exe()?;
-    std::fs::write(&hook, format!("#!/bin/sh\nexec {} lab hook\n", door::shell_word(&own.display().to_string())))?;
+    std::fs::write(
+        &hook,
+        format!("#!/bin/sh\nexec {} lab hook\n", door::shell_word(&own.display().to_string())),
+    )?;
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755))
 }
 

@@ -16,6 +16,13 @@ fn key(item: &Json, field: &str) -> (u64, String) {
     }
 }
 
+/// The same range, in pages of at most this many: the server may give fewer than asked for.
+pub fn at_most(range: Option<&str>, most: usize) -> String {
+    let (head, options) = range.and_then(|range| range.split_once(';')).unwrap_or((range.unwrap_or(""), ""));
+    let order = if options.contains("order=desc") { "order=desc, " } else { "" };
+    format!("{head}; {order}max={most}")
+}
+
 /// How two values follow each other in the list: numbers as numbers, the rest as text.
 fn order(one: &str, other: &str, descending: bool) -> Ordering {
     let order = match (one.parse::<u64>(), other.parse::<u64>()) {

@@ -38,11 +38,7 @@ pub fn make(world: &Arc<World>, slug: Option<String>, description: String, how: 
         let status = if phase.is_some() { "pending" } else { "succeeded" };
         (state.add_release(slug, status, description), phase)
     };
-    world.logs.add(
-        "app",
-        "api",
-        &format!("Release v{} created by user {}", release.version, super::USER),
-    );
+    world.logs.add("app", "api", &format!("Release v{} created by user {}", release.version, super::USER));
     let Some(command) = phase else {
         roll(world);
         return release;
