@@ -2,34 +2,56 @@
 
 CARGO ?= cargo
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
+RUNBOOK := ./target/release/runbook
 
 .PHONY: help demo test lint deps build clean
 
 help:
-	@echo "make demo   rehearse the incident: lab up, run deploy-fix, before/after table, lab down"
-	@echo "make test   formatting, lints, every test, the lab included"
+	@echo "make demo   rehearse the incident: by hand for the time, then with deploy-fix; before/after table"
+	@echo "make test   formatting, lints, every test, the rehearsals included"
 	@echo "make lint   formatting and lints only"
 	@echo "make build  the release binary"
 
-# The rehearsal lab needs a real MariaDB server and git, and perl comes with git.
+# The rehearsals need a real MariaDB server and git, and Rust a C compiler. Of MariaDB the core packages are enough:
+# they have the server's programs and start none on this machine.
 deps:
-	@if ! command -v git >/dev/null || ! { command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; }; then \
-		echo "installing MariaDB server and git"; \
-		$(SUDO) apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq mariadb-server git; \
-	fi
+	@missing=""; \
+	command -v git >/dev/null || missing="$$missing git"; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	PATH="$$PATH:/usr/sbin:/usr/libexec:/usr/local/sbin:/usr/local/libexec"; \
+	command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null \
+		&& command -v my_print_defaults >/dev/null || missing="$$missing mariadb"; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "error: missing:$$missing; install them (mariadb = MariaDB server) and run make again" >&2; exit 1; \
+	fi; \
+	if [ -n "$(SUDO)" ] && ! command -v sudo >/dev/null; then \
+		echo "error: missing:$$missing; apt-get needs root and there is no sudo: run it as root once" >&2; exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	$(APT) update && for package in $$missing; do \
+		case $$package in \
+		mariadb) $(APT) install -y --no-install-recommends mariadb-server-core mariadb-client-core 2>/dev/null \
+			|| $(APT) install -y --no-install-recommends mariadb-server ;; \
+		*) $(APT) install -y --no-install-recommends $$package ;; \
+		esac || exit 1; \
+	done
 
-build:
+build: deps
 	$(CARGO) build --release --locked
 
-demo: deps build
-	./target/release/runbook lab run deploy-fix
+demo: build
+	$(RUNBOOK) lab run deploy-fix --by-hand
 
-lint:
+# Licences, sources and advisories are looked at where cargo-deny is installed.
+lint: deps
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --config .config/deny.toml check; \
+	else echo "cargo-deny is not installed: licences and advisories were not looked at"; fi
 
-test: deps lint
+test: lint
 	$(CARGO) test --locked
 
 clean:

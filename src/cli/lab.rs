@@ -2,18 +2,21 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::environment;
 use super::output::{data, talk};
+use crate::lab::control::Control;
+use crate::lab::folder::{self, Folder, Holder};
 use crate::lab::repository::Fix;
 use crate::lab::scenario::Scenario;
-use crate::lab::site::{Options, Site};
+use crate::lab::site::{Attendant, Options, Site};
+use crate::lab::watch::{self, Watch};
 use crate::lab::{control, door, heroku, wiki};
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,9 @@ enum LabCommand {
         name: String,
         #[command(flatten)]
         site: SiteArgs,
+        /// Before it, follow the guide by hand in a rehearsal of its own, with its `sleep 30`: the time to compare.
+        #[arg(long)]
+        by_hand: bool,
         /// Further arguments of `runbook run`, after `--`.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -57,6 +63,13 @@ enum LabCommand {
     },
     #[command(hide = true)]
     Serve(SiteArgs),
+    #[command(hide = true)]
+    Watch {
+        #[command(flatten)]
+        dir: DirArgs,
+        #[arg(long)]
+        keep: bool,
+    },
     #[command(hide = true)]
     Wiki {
         #[arg(last = true)]
@@ -107,30 +120,27 @@ struct SiteArgs {
 
 impl DirArgs {
     fn path(&self) -> PathBuf {
-        self.dir.clone().unwrap_or_else(|| {
+        let dir = self.dir.clone().unwrap_or_else(|| {
             std::env::temp_dir().join(format!("runbook-lab-{}", rustix::process::getuid().as_raw()))
-        })
+        });
+        std::path::absolute(&dir).unwrap_or(dir)
     }
 }
 
 impl SiteArgs {
     fn options(&self) -> Result<Options, String> {
-        let dir = std::path::absolute(self.dir.path()).map_err(|error| format!("--dir: {error}"))?;
         if !(0.1..=100.0).contains(&self.time_scale) {
             return Err("--time-scale takes 0.1 to 100".to_owned());
         }
-        if control::socket(&dir).as_os_str().len() > 90 {
-            return Err(format!("--dir {}: the path is too long for a socket", dir.display()));
-        }
         Ok(Options {
-            dir,
+            dir: self.dir.path(),
+            path: environment::text("PATH").unwrap_or_default().into(),
             scenario: self.scenario,
             fix: self.fix,
             time_scale: self.time_scale,
             limit: self.limit,
             dynos: self.dynos,
             preboot: self.preboot,
-            keep: self.keep,
         })
     }
 
@@ -159,7 +169,7 @@ impl SiteArgs {
 pub(super) fn run(args: &LabArgs) -> u8 {
     let done = match &args.command {
         LabCommand::Up(site) => up(site),
-        LabCommand::Run { name, site, arguments } => rehearse(name, site, arguments),
+        LabCommand::Run { name, site, by_hand, arguments } => rehearse(name, site, *by_hand, arguments),
         LabCommand::Env(dir) => exports(&dir.path()),
         LabCommand::Status { dir, json } => status(&dir.path(), *json),
         LabCommand::Down(dir) => down(&dir.path()),
@@ -167,6 +177,7 @@ pub(super) fn run(args: &LabArgs) -> u8 {
             control::ask(&dir.path(), &format!("rate {rate}")).map(|_| 0).map_err(|_| absent(&dir.path()))
         }
         LabCommand::Serve(site) => serve(site),
+        LabCommand::Watch { dir, keep } => keep_watch(&dir.path(), *keep),
         LabCommand::Wiki { arguments } => dyno(arguments, false),
         LabCommand::Php { arguments } => dyno(arguments, true),
         LabCommand::Hook => hook(),
@@ -184,64 +195,149 @@ fn absent(dir: &Path) -> String {
     format!("no rehearsal is running in {}\n  hint: `runbook lab up` starts one", dir.display())
 }
 
-/// Set by the first signal; the work in hand sees it and ends.
-fn signal_flag() -> Result<Arc<AtomicBool>, String> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(|error| error.to_string())?;
+/// The last signal to end; the work in hand sees it and ends.
+#[derive(Clone)]
+struct Signal(Arc<AtomicUsize>);
+
+impl Signal {
+    fn catch() -> Result<Self, String> {
+        let caught = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let number = usize::try_from(signal).unwrap_or(1);
+            signal_hook::flag::register_usize(signal, Arc::clone(&caught), number)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self(caught))
     }
-    Ok(flag)
+
+    fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// A failure, unless it is the answer to a signal: then 130.
+    fn unless_interrupted(&self, why: String) -> Result<u8, String> {
+        if !self.came() {
+            return Err(why);
+        }
+        talk(&format!("lab: {why}"));
+        Ok(130)
+    }
+
+    /// The terminal's Ctrl-C, which its whole foreground group gets.
+    fn was_ctrl_c(&self) -> bool {
+        usize::try_from(SIGINT) == Ok(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Where a lab in the background says what it does: beside its folder, which is gone when it fails.
+fn log_of(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".log");
+    PathBuf::from(name)
 }
 
 fn up(args: &SiteArgs) -> Result<u8, String> {
     let options = args.options()?;
-    let interrupted = signal_flag()?;
+    let dir = &options.dir;
+    let signal = Signal::catch()?;
+    if folder::holder(dir).is_ok_and(|holder| holder == Holder::Alive) {
+        return Err(format!(
+            "a rehearsal is running in {}\n  hint: `runbook lab down` ends it, `--dir` names another folder",
+            dir.display()
+        ));
+    }
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    std::fs::create_dir_all(&options.dir).map_err(|error| format!("{}: {error}", options.dir.display()))?;
-    let log = options.dir.with_extension("log");
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+    }
+    let log = log_of(dir);
     let mut command = door::command(own);
-    command.args(["lab", "serve"]).args(args.arguments(&options.dir));
+    command.args(["lab", "serve"]).args(args.arguments(dir)).current_dir("/");
+    let _ = std::fs::remove_file(&log);
     door::log_to(&mut command, &log).map_err(|error| format!("{}: {error}", log.display()))?;
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    talk(&format!("starting a rehearsal of the incident in {}", options.dir.display()));
+    talk(&format!("starting a rehearsal of the incident in {}", dir.display()));
     let mut ended = false;
-    let ready = door::wait_until(Duration::from_secs(180), || {
+    let ready = door::wait_until(Duration::from_secs(240), || {
         ended = !matches!(child.try_wait(), Ok(None));
-        ended || interrupted.load(Ordering::Relaxed) || control::ask(&options.dir, "status").is_ok()
+        ended
+            || signal.came()
+            || control::ask(dir, "status").is_ok_and(|status| status["supervisor"] == child.id())
     });
-    if ended || !ready || interrupted.load(Ordering::Relaxed) {
+    if ended || !ready || signal.came() {
         door::stop(&mut child, Duration::from_secs(20));
         let told = std::fs::read_to_string(&log).unwrap_or_default();
         let _ = std::fs::remove_file(&log);
         let end: Vec<&str> = told.lines().rev().take(15).collect();
         let end: Vec<&str> = end.into_iter().rev().collect();
-        return Err(format!("it did not come up\n{}", end.join("\n")));
+        let why = format!("it did not come up\n{}", end.join("\n"));
+        return signal.unless_interrupted(why);
     }
-    status(&options.dir, false)?;
-    data("\nnext:\n  eval \"$(runbook lab env)\"\n  runbook run deploy-fix --dry-run\n  runbook lab down\n");
+    status(dir, false)?;
+    let named = args
+        .dir
+        .dir
+        .as_ref()
+        .map_or(String::new(), |_| format!(" --dir {}", door::shell_word(&dir.display().to_string())));
+    data(&format!(
+        "\nnext:\n  eval \"$(runbook lab env{named})\"\n  runbook run deploy-fix --dry-run\n  runbook lab down{named}\n"
+    ));
     Ok(0)
+}
+
+/// Takes the folder and starts a rehearsal in it; `stop` ends the start as well.
+fn start(options: Options, keep: bool, attendant: &Attendant<'_>) -> Result<(Site, Control), String> {
+    let dir = options.dir.clone();
+    let place = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let (folder, replaced) = Folder::take(&dir, keep).map_err(|error| error.to_string())?;
+    if replaced {
+        (attendant.say)("an earlier rehearsal had died here: what it left was cleared away");
+    }
+    let watch = Watch::start(&dir, keep).map_err(place)?;
+    let control = Control::open(&dir).map_err(place)?;
+    let stop = || (attendant.stop)() || control.ended();
+    let attendant = Attendant { say: attendant.say, stop: &stop };
+    let site = Site::start(options, folder, watch, &attendant).map_err(|error| error.to_string())?;
+    Ok((site, control))
 }
 
 fn serve(args: &SiteArgs) -> Result<u8, String> {
+    let signal = Signal::catch()?;
+    let stop = || signal.came();
     let options = args.options()?;
-    let interrupted = signal_flag()?;
-    let dir = options.dir.clone();
-    let site = Site::start(options, &|text| talk(text)).map_err(|error| error.to_string())?;
-    control::serve(&site, &dir, || interrupted.load(Ordering::Relaxed)).map_err(|error| error.to_string())?;
+    let log = log_of(&options.dir);
+    let (site, control) = start(options, args.keep, &Attendant { say: &talk, stop: &stop })?;
+    control.serve(&site, stop);
     drop(site);
-    let _ = std::fs::remove_file(dir.with_extension("log"));
+    let _ = std::fs::remove_file(log);
     Ok(0)
 }
 
+/// The watch outlives signals that end the lab: it ends when the lab's end of its pipe does.
+fn keep_watch(dir: &Path, keep: bool) -> Result<u8, String> {
+    let _deaf = Signal::catch()?;
+    watch::run(dir, keep, std::io::stdin().lock()).map_err(|error| error.to_string())?;
+    if !keep && !dir.exists() {
+        let _ = std::fs::remove_file(log_of(dir));
+    }
+    Ok(0)
+}
+
+/// Variables of the person's own that point the tool at something else than the rehearsal.
+const DIVERTING: [&str; 2] = ["RUNBOOK_DATABASE_URL", "RUNBOOK_APP_URL"];
+
 fn exports(dir: &Path) -> Result<u8, String> {
     let status = control::ask(dir, "status").map_err(|_| absent(dir))?;
-    let mut text = String::new();
-    if let Some(environment) = status["environment"].as_object() {
-        for (name, value) in environment {
-            text.push_str(&format!("export {name}='{}'\n", value.as_str().unwrap_or_default()));
-        }
+    let Some(environment) = status["environment"].as_object() else {
+        return Err(format!("the rehearsal in {} is still starting", dir.display()));
+    };
+    // What would steer the tool past the rehearsal is taken away.
+    let mut text = format!("unset {}\n", DIVERTING.join(" "));
+    for (name, value) in environment {
+        let value = door::shell_word(value.as_str().unwrap_or_default());
+        text.push_str(&format!("export {name}={value}\n"));
     }
-    text.push_str(&format!("cd '{}'\n", status["wiki"].as_str().unwrap_or_default()));
+    text.push_str(&format!("cd {}\n", door::shell_word(status["wiki"].as_str().unwrap_or_default())));
     data(&text);
     Ok(0)
 }
@@ -250,6 +346,10 @@ fn status(dir: &Path, json: bool) -> Result<u8, String> {
     let status = control::ask(dir, "status").map_err(|_| absent(dir))?;
     if json {
         data(&format!("{status}\n"));
+        return Ok(0);
+    }
+    if status["starting"] == true {
+        data("starting     the incident is not there yet\n");
         return Ok(0);
     }
     let database = &status["database"];
@@ -281,54 +381,127 @@ fn status(dir: &Path, json: bool) -> Result<u8, String> {
 }
 
 fn down(dir: &Path) -> Result<u8, String> {
-    control::ask(dir, "down").map_err(|_| absent(dir))?;
-    if door::wait_until(Duration::from_secs(40), || {
-        control::ask(dir, "status").is_err() && !control::socket(dir).exists()
-    }) {
-        talk("the rehearsal has ended");
-        return Ok(0);
-    }
-    Err(format!("it was told to end, but {} is still there after 40 s", dir.display()))
+    let place = dir.display();
+    let mut last = None;
+    // One that has just begun to start may not listen yet.
+    door::wait_until(Duration::from_secs(20), || {
+        last = match folder::holder(dir) {
+            Ok(Holder::Nobody) => Some(Err(absent(dir))),
+            Ok(Holder::Dead) => Some(
+                folder::clear(dir)
+                    .map(|()| drop(std::fs::remove_file(log_of(dir))))
+                    .map(|()| "the rehearsal had died; what it left is cleared away")
+                    .map_err(|error| format!("{place}: {error}")),
+            ),
+            Ok(Holder::Alive) => match control::down(dir, Duration::from_secs(60)) {
+                Ok(()) => Some(Ok("the rehearsal has ended")),
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                    Some(Err(format!("it was told to end: {error}, in {place}")))
+                }
+                Err(_) => None,
+            },
+            Err(error) => Some(Err(format!("{place}: {error}"))),
+        };
+        last.is_some()
+    });
+    talk(last.unwrap_or_else(|| Err(format!("the rehearsal in {place} does not answer")))?);
+    Ok(0)
 }
 
-fn rehearse(name: &str, args: &SiteArgs, arguments: &[String]) -> Result<u8, String> {
+fn told(site: &Site) -> Result<String, String> {
+    let now = site.counters().map_err(|error| error.to_string())?;
+    let pages = site.seen();
+    #[expect(clippy::integer_division, reason = "whole percent are enough")]
+    let percent = 100 * now.used / now.limit.max(1);
+    Ok(format!(
+        "{} of {} connections ({percent} %), {} logins refused so far; {} of the last {} pages failed, p95 {} ms",
+        now.used, now.limit, now.refused, pages.recent_errors, pages.recent_pages, pages.recent_p95_ms
+    ))
+}
+
+/// The guide, by hand, in a rehearsal of its own; the result is what it took, seconds.
+fn by_hand(args: &SiteArgs, options: Options, attendant: &Attendant<'_>) -> Result<f64, String> {
+    let (site, _control) = start(options, args.keep, attendant)?;
+    talk(&format!("lab: the guide by hand begins with {}", told(&site)?));
+    let begun = door::now();
+    site.hands().follow_the_guide(attendant.say, attendant.stop).map_err(|error| error.to_string())?;
+    let took = begun.elapsed().as_secs_f64();
+    talk(&format!("lab: by hand it took {took:.0} s, and ends with {}\n", told(&site)?));
+    Ok(took)
+}
+
+fn rehearse(name: &str, args: &SiteArgs, compare: bool, arguments: &[String]) -> Result<u8, String> {
     let mut options = args.options()?;
     if args.dir.dir.is_none() {
         // A rehearsal of its own beside one that is up.
-        options.dir = options.dir.with_extension(std::process::id().to_string());
+        let mut dir = options.dir.into_os_string();
+        dir.push(format!("-{}", std::process::id()));
+        options.dir = dir.into();
     }
-    let interrupted = signal_flag()?;
+    let signal = Signal::catch()?;
+    let stop = || signal.came();
+    let say = |text: &str| talk(&format!("lab: {text}"));
+    let attendant = Attendant { say: &say, stop: &stop };
+    if compare && name != "deploy-fix" {
+        return Err("--by-hand: the guide's commands are those of deploy-fix".to_owned());
+    }
+    let guide = match compare.then(|| by_hand(args, options.clone(), &attendant)).transpose() {
+        Ok(guide) => guide,
+        Err(why) => return signal.unless_interrupted(why),
+    };
+    let (site, _control) = match start(options, args.keep, &attendant) {
+        Ok(started) => started,
+        Err(why) => return signal.unless_interrupted(why),
+    };
+    talk(&format!("lab: the incident is there: {}\n", told(&site)?));
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let site =
-        Site::start(options, &|text| talk(&format!("lab: {text}"))).map_err(|error| error.to_string())?;
-    let before = site.counters().map_err(|error| error.to_string())?;
-    let pages = site.seen();
-    talk(&format!(
-        "lab: the incident is there: {} of {} connections, {} logins refused, {} of the last {} pages failed\n",
-        before.used, before.limit, before.refused, pages.recent_errors, pages.recent_pages
-    ));
     // Not a group of its own: it owns the terminal while it runs, and gets the terminal's Ctrl-C itself.
     let mut command = door::foreground(own);
-    command.args(["run", name]).args(arguments).current_dir(site.wiki()).envs(site.environment());
-    let asks =
+    command.args(["run", name]).args(arguments).current_dir(site.wiki());
+    for variable in DIVERTING {
+        command.env_remove(variable);
+    }
+    command.envs(site.environment());
+    let answered =
         arguments.iter().any(|argument| argument == "--dry-run" || argument == "--yes" || argument == "-y");
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !asks && !terminal {
+    if !answered && !terminal {
         command.arg("--yes");
     }
-    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    let code = command.status().map_err(|error| error.to_string())?;
-    if !interrupted.load(Ordering::Relaxed) {
-        let after = site.counters().map_err(|error| error.to_string())?;
-        let pages = site.seen();
-        talk(&format!(
-            "\nlab: seen from outside: {} of {} connections now, {} of the last {} pages failed, p95 {} ms",
-            after.used, after.limit, pages.recent_errors, pages.recent_pages, pages.recent_p95_ms
-        ));
+    let begun = door::now();
+    let code = attend(&mut command, terminal, &signal)?;
+    let took = begun.elapsed().as_secs_f64();
+    if !stop() {
+        talk(&format!("\nlab: seen from outside: {}", told(&site)?));
+        if let Some(guide) = guide {
+            talk(&format!(
+                "lab: `runbook run {name}` took {took:.0} s; the guide by hand {guide:.0} s, without a person's time to type and to read"
+            ));
+        }
     }
     talk("lab: taking the rehearsal down");
     drop(site);
-    Ok(u8::try_from(code.code().unwrap_or(130)).unwrap_or(1))
+    Ok(code)
+}
+
+/// Runs the command to its end. A signal that reaches this process alone is passed on once; the terminal's Ctrl-C
+/// has reached both, and twice would be another order.
+fn attend(command: &mut Command, terminal: bool, signal: &Signal) -> Result<u8, String> {
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut passed_on = false;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(130));
+        }
+        if signal.came() && !passed_on {
+            passed_on = true;
+            if !(terminal && signal.was_ctrl_c()) {
+                door::ask_to_end(&child);
+            }
+        }
+        door::pause(Duration::from_millis(20));
+    }
 }
 
 /// A variable's number.
@@ -353,7 +526,8 @@ fn dyno(arguments: &[String], script: bool) -> Result<u8, String> {
             links: number("WIKI_LINKS", 1.0),
             slow: Duration::from_millis(number("WIKI_SLOW_MS", 0)),
             churn: number("WIKI_CHURN", 0),
-            writes: number("WIKI_WRITES", 0) != 0,
+            recycle: number("WIKI_RECYCLE", 0),
+            logged_in: number("WIKI_LOGGED_IN", 0) != 0,
             grace: Duration::from_millis(number("WIKI_GRACE_MS", 1000)),
         },
     );

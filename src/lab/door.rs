@@ -92,6 +92,20 @@ pub fn end(id: u32) {
     }
 }
 
+/// Ends one process (SIGKILL).
+pub fn end_one(id: u32) {
+    if let Some(process) = group(id) {
+        let _ = rustix::process::kill_process(process, Signal::KILL);
+    }
+}
+
+/// Asks one process, not its group, to end (SIGTERM).
+pub fn ask_to_end(child: &Child) {
+    if let Some(process) = group(child.id()) {
+        let _ = rustix::process::kill_process(process, Signal::TERM);
+    }
+}
+
 /// Whether anything of the group lives.
 pub fn lives(id: u32) -> bool {
     group(id).is_some_and(|group| test_kill_process_group(group).is_ok())
@@ -124,6 +138,28 @@ pub fn wait_until(within: Duration, mut done: impl FnMut() -> bool) -> bool {
         }
         pause(Duration::from_millis(20));
     }
+}
+
+/// A port of loopback that is free now, below those that the system gives to connections that go out: visitors and
+/// dynos make thousands of these, and one of them would take the port before its program does.
+///
+/// # Errors
+/// None of a hundred tried is free.
+pub fn free_port() -> io::Result<u16> {
+    (0..100)
+        .map(|_| fastrand::u16(10_000..32_000))
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no free port on loopback"))
+}
+
+/// A text as one word of a shell.
+pub fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// What a start says that was told to stop.
+pub fn stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "interrupted; everything that was started has been ended")
 }
 
 /// A random id in the shape of a UUID.

@@ -15,6 +15,26 @@ const APACHE_FIXED: &str = "# Read at server level (`-c` in the Procfile).\nMaxR
 const PROCFILE: &str = "web: heroku-php-apache2 -c apache_app.conf\n";
 const PROCFILE_CRASHING: &str = "web: heroku-php-apache2 -C apache_app.conf\n";
 
+/// What the guide says to add, as a shell would have expanded it.
+pub const GUIDE_FILES: [&str; 8] = [
+    "LocalSettings.php",
+    "apache_app.conf",
+    "Procfile",
+    "check_db_connections.php",
+    "connection_helpers.php",
+    "diagnose_connections.php",
+    "kill_idle_connections.php",
+    "FIX_CONNECTION_ISSUES.md",
+];
+
+/// The guide's scripts; the lab's `php` does what they say.
+const SCRIPTS: [(&str, &str); 4] = [
+    ("check_db_connections.php", include_str!("repository/check_db_connections.php")),
+    ("connection_helpers.php", include_str!("repository/connection_helpers.php")),
+    ("diagnose_connections.php", include_str!("repository/diagnose_connections.php")),
+    ("kill_idle_connections.php", include_str!("repository/kill_idle_connections.php")),
+];
+
 /// What waits in the working tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,7 +55,8 @@ pub struct Repository {
     dir: PathBuf,
 }
 
-fn git(dir: &Path) -> Command {
+/// `git` in `dir`, deaf to the person's own configuration.
+pub fn git(dir: &Path) -> Command {
     let mut git = door::command("git");
     git.arg("-C").arg(dir);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
@@ -86,6 +107,9 @@ impl Repository {
         self.write("LocalSettings.php", &format!("{SETTINGS_HEAD}{FIXED}"))?;
         self.write("apache_app.conf", APACHE_FIXED)?;
         self.write("Procfile", procfile)?;
+        for (name, text) in SCRIPTS {
+            self.write(name, text)?;
+        }
         self.write("FIX_CONNECTION_ISSUES.md", "# Connection issues\n\nSee the deployment guide.\n")
     }
 

@@ -2,6 +2,7 @@
 //! ordinary, as an add-on's is; the lab itself looks through the extra port, which takes none of the wiki's slots.
 //! It must never touch a server that it did not start.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -11,6 +12,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 
 use super::door;
+use super::watch::{Told, Watched};
 
 /// Name of the schema and of the ordinary account.
 pub const NAME: &str = "wiki";
@@ -26,13 +28,14 @@ pub struct Options {
     pub limit: u32,
     /// Password of the ordinary account.
     pub password: String,
-    /// Limit of the ordinary account alone (0 = none).
-    pub account_limit: u32,
+    /// The person's `PATH`, where the server's programs are looked for first.
+    pub path: OsString,
 }
 
 /// A running server; dropping it ends it.
 pub struct Server {
     child: Child,
+    _watched: Watched,
     options: Options,
     port: u16,
     extra_port: u16,
@@ -55,45 +58,52 @@ pub struct Counters {
     pub sleeping: u64,
 }
 
-fn program(names: &[&str]) -> io::Result<PathBuf> {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
-    folders
+/// Where distributions put the server's programs, beside the person's `PATH`.
+const FOLDERS: [&str; 9] = [
+    "/usr/sbin",
+    "/usr/bin",
+    "/usr/libexec",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/local/libexec",
+    "/usr/local/mysql/bin",
+    "/opt/homebrew/bin",
+    "/opt/homebrew/opt/mariadb/bin",
+];
+
+/// The first of `names` that is MariaDB's; a MySQL server has the older names too.
+fn program(path: &OsStr, names: &[&str]) -> io::Result<PathBuf> {
+    let folders: Vec<PathBuf> = std::env::split_paths(path).chain(FOLDERS.map(PathBuf::from)).collect();
+    names
         .iter()
-        .flat_map(|folder| names.iter().map(move |name| Path::new(folder).join(name)))
-        .find(|path| path.is_file())
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .filter(|path| path.is_file())
+        .find(|path| {
+            path.to_string_lossy().contains("mariadb")
+                || door::output(door::command(path).arg("--version"))
+                    .is_ok_and(|told| told.contains("MariaDB"))
+        })
         .ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
-                    "{} is not installed; on Debian and Ubuntu: `apt-get install mariadb-server`",
+                    "MariaDB's {} is not installed\n  hint: on Debian and Ubuntu `apt-get install mariadb-server`; `make demo` does it",
                     names.join(" or ")
                 ),
             )
         })
 }
 
-/// A free port of loopback.
-///
-/// # Errors
-/// None can be had.
-pub fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 impl Server {
     /// Makes the data directory, starts the server, makes schema and accounts. Takes a few seconds.
     ///
     /// # Errors
-    /// MariaDB is not installed, or does not start: with the end of its log.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the server keeps its own copy of what it was started with"
-    )]
-    pub fn start(options: Options) -> io::Result<Self> {
+    /// MariaDB is not installed, or does not start: with the end of its log. Or `stop` said so.
+    pub fn start(options: &Options, watch: &Told, stop: &dyn Fn() -> bool) -> io::Result<Self> {
         let data = options.dir.join("data");
         std::fs::create_dir_all(&options.dir)?;
         let root = rustix::process::geteuid().is_root();
-        let mut install = door::command(program(&["mariadb-install-db", "mysql_install_db"])?);
+        let mut install = door::command(program(&options.path, &["mariadb-install-db", "mysql_install_db"])?);
         // A starting server deletes what looks like its own leftovers in the temporary folder: never a shared one.
         let temporary = format!("--tmpdir={}", options.dir.display());
         install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(temporary).args([
@@ -106,14 +116,14 @@ impl Server {
         if root {
             install.arg("--user=root");
         }
+        let program = program(&options.path, &["mariadbd", "mysqld"])?;
         door::output(&mut install)?;
         let init = options.dir.join("init.sql");
-        let account_limit = options.account_limit;
         std::fs::write(
             &init,
             format!(
                 "CREATE DATABASE IF NOT EXISTS {NAME};\n\
-                 CREATE USER IF NOT EXISTS '{NAME}'@'%' IDENTIFIED BY '{0}' WITH MAX_USER_CONNECTIONS {account_limit};\n\
+                 CREATE USER IF NOT EXISTS '{NAME}'@'%' IDENTIFIED BY '{0}';\n\
                  GRANT ALL ON {NAME}.* TO '{NAME}'@'%';\n\
                  CREATE USER IF NOT EXISTS '{OVERSEER}'@'127.0.0.1' IDENTIFIED BY '{0}';\n\
                  GRANT ALL ON *.* TO '{OVERSEER}'@'127.0.0.1';\n",
@@ -123,14 +133,18 @@ impl Server {
         let mut last = String::new();
         // A free port may be taken between the look and the start: a few tries.
         for _ in 0..3 {
-            let (port, extra_port) = (free_port()?, free_port()?);
-            let child = Self::spawn(&options, &data, &init, port, extra_port, root)?;
-            let mut server = Self { child, options: options.clone(), port, extra_port };
+            let (port, extra_port) = (door::free_port()?, door::free_port()?);
+            let child = Self::spawn(&program, options, &data, &init, port, extra_port, root)?;
+            let watched = watch.over(child.id());
+            let mut server = Self { child, _watched: watched, options: options.clone(), port, extra_port };
             let mut died = false;
-            let ready = door::wait_until(Duration::from_secs(30), || {
+            let ready = door::wait_until(Duration::from_secs(60), || {
                 died = !matches!(server.child.try_wait(), Ok(None));
-                died || server.overseer().is_ok()
+                died || stop() || server.overseer().is_ok()
             });
+            if stop() {
+                return Err(door::stopped());
+            }
             if ready && !died {
                 server.prepare()?;
                 return Ok(server);
@@ -143,6 +157,7 @@ impl Server {
     }
 
     fn spawn(
+        program: &Path,
         options: &Options,
         data: &Path,
         init: &Path,
@@ -151,12 +166,13 @@ impl Server {
         root: bool,
     ) -> io::Result<Child> {
         let dir = &options.dir;
-        let mut server = door::command(program(&["mariadbd", "mysqld"])?);
+        let mut server = door::command(program);
         server
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--tmpdir={}", dir.display()))
-            .arg(format!("--socket={}", dir.join("s").display()))
+            // Beside the data, by a relative path: a socket's must stay short, the folder's need not.
+            .arg("--socket=s")
             .arg(format!("--pid-file={}", dir.join("pid").display()))
             .arg(format!("--log-error={}", dir.join("error.log").display()))
             .arg(format!("--general-log-file={}", dir.join("general.log").display()))
@@ -261,11 +277,6 @@ impl Server {
             aborted_clients: of("aborted_clients"),
             sleeping: sleeping.unwrap_or(0),
         })
-    }
-
-    /// Its process, the leader of its group.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 }
 

@@ -97,6 +97,8 @@ impl Wiki {
 /// What Apache was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Apache {
+    /// PHP runs inside Apache (`httpd -f FILE` in the Procfile), not in PHP-FPM beside it.
+    pub runs_php: bool,
     /// `MaxRequestWorkers`.
     pub max_request_workers: Option<u32>,
     /// `MaxConnectionsPerChild`.
@@ -113,20 +115,27 @@ const SERVER_LEVEL: [&str; 6] = [
     "ServerLimit",
 ];
 
-/// Reads the arguments of `heroku-php-apache2` and the files that they name.
+/// Reads the command of a web dyno, program first, and the files that it names: `heroku-php-apache2` takes `-C FILE`
+/// (inside the vhost) and `-c FILE` (in its place); an Apache of the app's own, `httpd -f FILE`, runs PHP itself.
 ///
 /// # Errors
 /// What Apache says when it does not start: a server-level directive inside the vhost (`-C`), or a missing file.
-pub fn apache(arguments: &[String], root: &Path) -> Result<Apache, String> {
-    let mut apache = Apache { max_request_workers: None, max_connections_per_child: None };
-    let mut arguments = arguments.iter();
+pub fn apache(command: &[String], root: &Path) -> Result<Apache, String> {
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    let runs_php = program == "httpd" || program == "apache2";
+    let mut apache = Apache { runs_php, max_request_workers: None, max_connections_per_child: None };
+    let mut arguments = command.iter().skip(1);
     while let Some(argument) = arguments.next() {
-        let inside = match argument.as_str() {
-            "-C" => true,
-            "-c" => false,
+        let flag = argument.get(..2).unwrap_or(argument);
+        let inside = match (flag, runs_php) {
+            ("-C", false) => true,
+            ("-c", false) | ("-f", true) => false,
             _ => continue,
         };
-        let name = arguments.next().ok_or_else(|| format!("{argument} needs a file"))?;
+        // Its file follows, attached or apart.
+        let attached = argument.get(2..).filter(|rest| !rest.is_empty());
+        let name = attached.or_else(|| arguments.next().map(String::as_str));
+        let name = name.ok_or_else(|| format!("{argument} needs a file"))?;
         let text = std::fs::read_to_string(root.join(name))
             .map_err(|_| format!("Cannot read configuration file {name}"))?;
         for (number, line) in text.lines().enumerate() {
@@ -172,10 +181,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.conf"), "# x\nMaxRequestWorkers 5\nMaxConnectionsPerChild 50\n")
             .unwrap();
-        let arguments = |flag: &str| vec![flag.to_owned(), "a.conf".to_owned(), "./".to_owned()];
-        let told = apache(&arguments("-C"), dir.path()).unwrap_err();
-        assert!(told.contains("line 2") && told.contains("cannot occur within <VirtualHost>"), "{told}");
-        let apache = apache(&arguments("-c"), dir.path()).unwrap();
-        assert_eq!((apache.max_request_workers, apache.max_connections_per_child), (Some(5), Some(50)));
+        let read = |line: &str| apache(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), dir.path());
+        for inside in ["heroku-php-apache2 -C a.conf ./", "heroku-php-apache2 -Ca.conf"] {
+            let told = read(inside).unwrap_err();
+            assert!(told.contains("line 2") && told.contains("cannot occur within <VirtualHost>"), "{told}");
+        }
+        let fpm = read("heroku-php-apache2 -c a.conf").unwrap();
+        assert_eq!((fpm.max_request_workers, fpm.max_connections_per_child), (Some(5), Some(50)));
+        assert!(!fpm.runs_php, "PHP-FPM has a pool of its own");
+        let own = read("httpd -D FOREGROUND -f a.conf").unwrap();
+        assert!(own.runs_php && own.max_request_workers == Some(5));
+        assert_eq!(
+            read("heroku-php-apache2 -c none.conf").unwrap_err(),
+            "Cannot read configuration file none.conf"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! process it started and removes its folder.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,15 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 
+use super::by_hand::Hands;
 use super::door;
+use super::folder::Folder;
 use super::heroku::{self, Heroku};
 use super::repository::{Fix, Repository};
 use super::scenario::Scenario;
 use super::server::{self, Counters, Server};
 use super::traffic::{Seen, Traffic};
+use super::watch::Watch;
 
 /// The app of the guide.
 pub const APP: &str = "wizzypedia";
@@ -23,8 +27,10 @@ pub const APP: &str = "wizzypedia";
 /// What a rehearsal is made of.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder of its own; made, and removed at the end.
+    /// Folder of its own, absolute; held by the caller.
     pub dir: PathBuf,
+    /// The person's `PATH`.
+    pub path: OsString,
     /// The incident.
     pub scenario: Scenario,
     /// What waits in the wiki's working tree; the scenario's own when absent.
@@ -37,11 +43,17 @@ pub struct Options {
     pub dynos: u32,
     /// Preboot is on.
     pub preboot: bool,
-    /// The folder is left behind.
-    pub keep: bool,
 }
 
-/// A rehearsal under way. Fields are dropped in this order: visitors first, the database last.
+/// How a start tells what it does, and hears that it is to stop.
+pub struct Attendant<'a> {
+    /// Takes each line.
+    pub say: &'a dyn Fn(&str),
+    /// Whether it is to stop.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// A rehearsal under way. Fields are dropped in this order: visitors first, the database before the folder.
 pub struct Site {
     traffic: Traffic,
     platform: Heroku,
@@ -50,21 +62,8 @@ pub struct Site {
     server: Server,
     token: String,
     options: Options,
-    _removed: Folder,
-}
-
-/// Removes the folder when everything in it has ended.
-struct Folder {
-    dir: PathBuf,
-    keep: bool,
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.dir);
-        }
-    }
+    _folder: Folder,
+    _watch: Watch,
 }
 
 /// The stand-ins for the buildpack's programs: dynos find them first in `PATH`.
@@ -73,9 +72,11 @@ fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin)?;
     let own = std::env::current_exe()?;
-    for (name, command) in [("heroku-php-apache2", "wiki"), ("php", "php")] {
+    let own = door::shell_word(&own.display().to_string());
+    for name in ["heroku-php-apache2", "httpd", "apache2", "php"] {
+        let command = if name == "php" { "php --".to_owned() } else { format!("wiki -- {name}") };
         let file = bin.join(name);
-        fs::write(&file, format!("#!/bin/sh\nexec '{}' lab {command} -- \"$@\"\n", own.display()))?;
+        fs::write(&file, format!("#!/bin/sh\nexec {own} lab {command} \"$@\"\n"))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
     }
     Ok(bin)
@@ -85,32 +86,33 @@ impl Site {
     /// Builds everything and waits until the incident is there.
     ///
     /// # Errors
-    /// MariaDB or git are not installed, the folder exists, a dyno does not come up, or the incident does not come.
-    pub fn start(options: Options, say: &dyn Fn(&str)) -> io::Result<Self> {
-        if options.dir.exists() && fs::read_dir(&options.dir)?.next().is_some() {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!(
-                    "{} is not empty: is a lab running there? `runbook lab down` ends it",
-                    options.dir.display()
-                ),
-            ));
-        }
-        fs::create_dir_all(&options.dir)?;
-        let folder = Folder { dir: options.dir.clone(), keep: options.keep };
+    /// MariaDB or git are not installed, a dyno does not come up, the incident does not come, or it is told to stop.
+    /// Whatever it had started has ended then.
+    pub fn start(
+        options: Options,
+        folder: Folder,
+        watch: Watch,
+        attendant: &Attendant<'_>,
+    ) -> io::Result<Self> {
+        let Attendant { say, stop } = attendant;
+        let go_on = || if stop() { Err(door::stopped()) } else { Ok(()) };
         let token = format!("HRKU-{}", door::uuid());
         say("starting a private MariaDB server");
-        let server = Server::start(server::Options {
-            dir: options.dir.join("mysql"),
-            limit: options.limit,
-            password: door::uuid().replace('-', ""),
-            account_limit: 0,
-        })?;
+        let server = Server::start(
+            &server::Options {
+                dir: options.dir.join("mysql"),
+                limit: options.limit,
+                password: door::uuid().replace('-', ""),
+                path: options.path.clone(),
+            },
+            &watch.told(),
+            stop,
+        )?;
         say("making the wiki's repository");
         let repository =
             Repository::make(&options.dir.join("wiki"), options.fix.unwrap_or(options.scenario.fix()))?;
         repository.publish(&options.dir.join("heroku/git").join(format!("{APP}.git")))?;
-        let habits = options.scenario.habits();
+        let habits = options.scenario.habits(options.limit, options.dynos);
         let grace = Duration::from_secs(10).div_f64(options.time_scale);
         say("starting the Heroku simulator");
         let platform = Heroku::start(heroku::Options {
@@ -126,6 +128,7 @@ impl Site {
             habits: habits.environment(grace),
             path: stand_ins(&options.dir)?,
             time_scale: options.time_scale,
+            watch: watch.told(),
         })?;
         repository.add_remote(&format!("{}/{APP}.git", platform.git_url()))?;
         platform.deploy_history(&repository.history()?)?;
@@ -133,44 +136,64 @@ impl Site {
             platform.enable("preboot");
         }
         say("waiting for the dynos");
-        if !platform.await_up(Duration::from_secs(90)) {
+        let patience = Duration::from_secs(90).max(Duration::from_secs(60).div_f64(options.time_scale));
+        let up = platform.await_up(patience, stop);
+        go_on()?;
+        if !up {
             return Err(io::Error::other(format!("the dynos did not come up:\n{}", platform.last_logs(10))));
         }
         let blocker = match options.scenario {
-            Scenario::Lock => Some(Self::block(&server).map_err(io::Error::other)?),
+            Scenario::LockPileUp => Some(Self::block(&server).map_err(io::Error::other)?),
             _ => None,
         };
         let traffic = Traffic::start(platform.router(), habits.fill_rate, 200);
-        let site = Self { traffic, platform, _blocker: blocker, server, token, options, _removed: folder };
+        let site = Self {
+            traffic,
+            platform,
+            _blocker: blocker,
+            server,
+            token,
+            options,
+            _folder: folder,
+            _watch: watch,
+        };
         say("visitors come; waiting for the incident");
-        site.await_incident()?;
+        let begun = site.await_incident(stop);
+        go_on()?;
+        begun?;
         site.traffic.set_rate(habits.rate);
         Ok(site)
     }
 
-    /// A transaction that somebody has forgotten.
+    /// A transaction that somebody has forgotten, and a change of the table that waits for it: whoever reads the
+    /// table then waits too. The second session ends when the server does.
     fn block(server: &Server) -> mysql::Result<mysql::Conn> {
         let opts = mysql::OptsBuilder::from_opts(mysql::Opts::from_url(&server.url())?).prefer_socket(false);
-        #[expect(clippy::disallowed_methods, reason = "the forgotten transaction of the scenario")]
-        let mut conn = mysql::Conn::new(opts)?;
-        conn.query_drop("BEGIN")?;
-        conn.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
-        Ok(conn)
+        #[expect(clippy::disallowed_methods, reason = "the sessions that the scenario is about")]
+        let open = || mysql::Conn::new(opts.clone());
+        let (mut forgotten, mut change) = (open()?, open()?);
+        forgotten.query_drop("BEGIN")?;
+        let _: Option<u32> = forgotten.query_first("SELECT page_id FROM page LIMIT 1")?;
+        std::thread::spawn(move || change.query_drop("ALTER TABLE page ADD COLUMN page_lang VARBINARY(35)"));
+        Ok(forgotten)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small limit")]
-    fn await_incident(&self) -> io::Result<()> {
+    fn await_incident(&self, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let wanted = (f64::from(self.options.limit) * self.options.scenario.begins_at()).ceil() as u64;
         let mut last = None;
         let mut in_a_row = 0;
         let begun = door::wait_until(Duration::from_secs(90), || {
+            if stop() {
+                return true;
+            }
             let Ok(now) = self.server.counters() else { return false };
             let full = match self.options.scenario {
-                Scenario::Churn => self.traffic.seen().pages > 100,
+                Scenario::Churn => self.traffic.seen().pages > 60,
                 Scenario::Quiet => {
                     self.traffic.seen().recent_pages > 10 && self.traffic.seen().recent_errors == 0
                 }
-                Scenario::Load | Scenario::Lock => now.used >= wanted,
+                Scenario::Load | Scenario::LockPileUp => now.used >= wanted,
                 // A leak is one when it refuses people, not only when it is high.
                 Scenario::Leak | Scenario::SlowLeak => now.used >= wanted && now.refused > 0,
                 Scenario::Full => now.used >= wanted && self.server.try_login().is_err(),
@@ -205,6 +228,11 @@ impl Site {
         self.options.dir.join("wiki")
     }
 
+    /// The hands of a person who follows the guide.
+    pub fn hands(&self) -> Hands {
+        Hands { api: self.platform.api(), app: APP.to_owned(), token: self.token.clone(), tree: self.wiki() }
+    }
+
     /// What visitors saw.
     pub fn seen(&self) -> Seen {
         self.traffic.seen()
@@ -227,6 +255,7 @@ impl Site {
     pub fn status(&self) -> Json {
         let environment: BTreeMap<&str, String> = self.environment().into_iter().collect();
         json!({
+            "supervisor": std::process::id(),
             "scenario": self.options.scenario,
             "environment": environment,
             "wiki": self.wiki(),

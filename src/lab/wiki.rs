@@ -7,7 +7,6 @@
 use std::io;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 
 use super::door;
-use super::settings::{Wiki, apache};
+use super::settings::{Apache, Wiki, apache};
 
 /// How the program is started, beside its arguments.
 #[derive(Debug, Clone)]
@@ -32,10 +31,12 @@ pub struct Environment {
     pub links: f64,
     /// What a page's query takes.
     pub slow: Duration,
-    /// Connections that a page opens and closes one after another.
+    /// Connections that a page opens, and closes at its end.
     pub churn: u32,
-    /// Each page writes the same row.
-    pub writes: bool,
+    /// Pages after which PHP-FPM replaces a process, on average (0 = never).
+    pub recycle: u32,
+    /// Visitors are logged in: no page comes from a cache.
+    pub logged_in: bool,
     /// How long the old program lives on after SIGTERM (requests in hand).
     pub grace: Duration,
 }
@@ -44,11 +45,19 @@ struct Program {
     environment: Environment,
     settings: Wiki,
     opts: Opts,
-    /// Persistent connections that wait for their next page.
-    idle: Mutex<Vec<Conn>>,
-    /// What nobody closes.
-    leaked: Mutex<Vec<Conn>>,
+    /// Pages after which an Apache child is replaced by a new one, and all its connections end with it.
+    child_pages: Option<u32>,
     pages: AtomicU64,
+}
+
+/// One PHP process: a worker of PHP-FPM, or a child of an Apache with mod_php.
+#[derive(Default)]
+struct Process {
+    /// The persistent connection that waits for the process's next page.
+    kept: Option<Conn>,
+    /// What nobody closes.
+    leaked: Vec<Conn>,
+    pages: u32,
 }
 
 #[expect(clippy::print_stderr, reason = "a dyno's program logs to its standard error, as on the platform")]
@@ -72,7 +81,8 @@ pub fn run(arguments: &[String], root: &Path, environment: Environment) -> i32 {
         }
         (Ok(_), Ok(php)) => Wiki::read(&php),
     };
-    match serve(environment, settings) {
+    let Ok(apache) = told else { return 1 };
+    match serve(environment, settings, &apache) {
         Ok(code) => code,
         Err(error) => {
             log(&format!("httpd: {error}"));
@@ -81,7 +91,7 @@ pub fn run(arguments: &[String], root: &Path, environment: Environment) -> i32 {
     }
 }
 
-fn serve(environment: Environment, settings: Wiki) -> io::Result<i32> {
+fn serve(environment: Environment, settings: Wiki, apache: &Apache) -> io::Result<i32> {
     let opts = Opts::from_url(&environment.database).map_err(io::Error::other)?;
     let opts: Opts = OptsBuilder::from_opts(opts)
         .prefer_socket(false)
@@ -90,22 +100,32 @@ fn serve(environment: Environment, settings: Wiki) -> io::Result<i32> {
         .into();
     let listener = TcpListener::bind(("127.0.0.1", environment.port))?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-    log(&format!("Starting php-fpm with {} workers...", environment.workers));
+    // PHP-FPM's pool counts, not Apache's workers, unless Apache runs PHP itself (`reference/guide.md`).
+    let processes = match (apache.runs_php, apache.max_request_workers) {
+        (true, workers) => workers.unwrap_or(256),
+        (false, _) => environment.workers,
+    };
+    let what = if apache.runs_php { "Apache with mod_php" } else { "php-fpm" };
+    log(&format!("Starting {what} with {processes} workers..."));
     log(&format!("Application ready for connections on port {}.", environment.port));
     let program = Program {
         opts,
         settings,
-        idle: Mutex::default(),
-        leaked: Mutex::default(),
+        child_pages: apache.max_connections_per_child.filter(|most| apache.runs_php && *most > 0),
         pages: AtomicU64::new(0),
         environment,
     };
     let mut signals = Signals::new([SIGTERM])?;
     std::thread::scope(|scope| {
-        for _ in 0..program.environment.workers.max(1) {
+        for _ in 0..processes.max(1) {
             scope.spawn(|| {
+                let mut process = Process::default();
                 while let Ok(request) = server.recv() {
-                    program.answer(request);
+                    program.answer(request, &mut process);
+                    process.pages += 1;
+                    if program.ends(&process) {
+                        process = Process::default();
+                    }
                 }
             });
         }
@@ -131,14 +151,23 @@ fn describe(error: &mysql::Error) -> String {
 }
 
 impl Program {
-    fn answer(&self, request: tiny_http::Request) {
+    /// Whether the process has had its share of pages. Processes of a pool do not begin together, so those of PHP-FPM
+    /// end by chance and not all at once.
+    fn ends(&self, process: &Process) -> bool {
+        match self.child_pages {
+            Some(most) => process.pages >= most,
+            None => self.environment.recycle > 0 && fastrand::u32(0..self.environment.recycle) == 0,
+        }
+    }
+
+    fn answer(&self, request: tiny_http::Request, process: &mut Process) {
         let path = request.url().to_owned();
         let number = self.pages.fetch_add(1, Ordering::Relaxed);
-        let cached = self.settings.cached && !number.is_multiple_of(4);
+        let cached = self.settings.cached && !self.environment.logged_in && !number.is_multiple_of(4);
         let (status, body) = if cached {
             (200, page(&path, "from the cache"))
         } else {
-            match self.render(number) {
+            match self.render(number, process) {
                 Ok(text) => (200, page(&path, &text)),
                 Err(error) => {
                     let told = describe(&error);
@@ -161,40 +190,37 @@ impl Program {
         Conn::new(self.opts.clone())
     }
 
-    /// The page's own connection: a persistent one that is still good, or a new one.
-    fn link(&self) -> mysql::Result<Conn> {
+    /// The page's own connection: the process's persistent one if that is still good, or a new one.
+    fn link(&self, process: &mut Process) -> mysql::Result<Conn> {
         // Without persistent connections none is ever put aside.
-        while let Some(mut kept) = self.idle.lock().map_or(None, |mut idle| idle.pop()) {
-            if kept.query_drop("SELECT 1").is_ok() {
-                return Ok(kept);
-            }
+        if let Some(mut kept) = process.kept.take()
+            && kept.query_drop("SELECT 1").is_ok()
+        {
+            return Ok(kept);
         }
         self.connect()
     }
 
-    fn render(&self, number: u64) -> mysql::Result<String> {
-        let mut own = self.link()?;
-        let rendered = self.render_over(&mut own, number);
+    fn render(&self, number: u64, process: &mut Process) -> mysql::Result<String> {
+        let mut own = self.link(process)?;
+        let rendered = self.render_over(&mut own, number, &mut process.leaked);
         // Even after an error PHP keeps a persistent connection for the next page.
         let good = !matches!(&rendered, Err(error) if !matches!(error, mysql::Error::MySqlError(_)));
-        if self.settings.persistent
-            && good
-            && let Ok(mut idle) = self.idle.lock()
-        {
-            idle.push(own);
+        if self.settings.persistent && good {
+            process.kept = Some(own);
         }
         rendered
     }
 
-    fn render_over(&self, own: &mut Conn, number: u64) -> mysql::Result<String> {
+    fn render_over(&self, own: &mut Conn, number: u64, leaked: &mut Vec<Conn>) -> mysql::Result<String> {
+        let mut passing = Vec::new();
         for _ in 0..self.environment.churn {
-            self.connect()?.query_drop("SELECT 1")?;
+            let mut link = self.connect()?;
+            link.query_drop("SELECT 1")?;
+            passing.push(link);
         }
         let text: Option<String> =
             own.query_first(format!("SELECT text FROM page WHERE page_id = {}", number % 3 + 1))?;
-        if self.environment.writes {
-            own.query_drop("UPDATE page SET page_touched = page_touched + 1 WHERE page_id = 1")?;
-        }
         let job = if self.settings.job_run_rate > 0.0 { 1.25 } else { 1.0 };
         let wanted = self.environment.links * job;
         let by_chance = f64::from(u8::from(fastrand::f64() < wanted.fract()));
@@ -202,9 +228,7 @@ impl Program {
         while links >= 1.0 {
             let mut link = self.connect()?;
             link.query_drop("SELECT COUNT(*) FROM page")?;
-            if !self.settings.closes
-                && let Ok(mut leaked) = self.leaked.lock()
-            {
+            if !self.settings.closes {
                 leaked.push(link);
             }
             links -= 1.0;
@@ -233,15 +257,37 @@ pub fn php(arguments: &[String], root: &Path, database: &str) -> i32 {
         let opts = Opts::from_url(database).map_err(mysql::Error::UrlError)?;
         #[expect(clippy::disallowed_methods, reason = "a maintenance script has its own connection")]
         let mut conn = Conn::new(OptsBuilder::from_opts(opts).prefer_socket(false))?;
-        if script.ends_with("runJobs.php") {
-            let most = arguments
-                .iter()
-                .find_map(|argument| argument.strip_prefix("--maxjobs=")?.parse::<u32>().ok())
-                .unwrap_or(u32::MAX);
-            conn.query_drop(format!("DELETE FROM job ORDER BY job_id LIMIT {most}"))?;
-            log(&format!("{} jobs done", conn.affected_rows()));
-        } else {
-            conn.query_drop("SELECT COUNT(*) FROM page")?;
+        match script.rsplit('/').next().unwrap_or_default() {
+            "runJobs.php" => {
+                let most = arguments
+                    .iter()
+                    .find_map(|argument| argument.strip_prefix("--maxjobs=")?.parse::<u32>().ok())
+                    .unwrap_or(u32::MAX);
+                conn.query_drop(format!("DELETE FROM job ORDER BY job_id LIMIT {most}"))?;
+                log(&format!("{} jobs done", conn.affected_rows()));
+            }
+            "kill_idle_connections.php" => {
+                let idle: Vec<u64> = conn.query(
+                    "SELECT id FROM information_schema.processlist WHERE command='Sleep' AND time >= 60",
+                )?;
+                for id in &idle {
+                    // One that has gone meanwhile is no fault of the script's.
+                    let _ = conn.query_drop(format!("KILL {id}"));
+                }
+                log(&format!("{} idle connections killed", idle.len()));
+            }
+            "check_db_connections.php" => drop(usage(&mut conn)?),
+            "diagnose_connections.php" => {
+                let used = usage(&mut conn)?;
+                let groups: Vec<(String, u64)> = conn
+                    .query("SELECT command, COUNT(*) FROM information_schema.processlist GROUP BY command")?;
+                for (command, number) in groups {
+                    log(&format!("{command:<10} {number}"));
+                }
+                let low = used < 0.4;
+                log(if low { "usage is low" } else { "usage is still high: run kill_idle_connections.php" });
+            }
+            _ => conn.query_drop("SELECT COUNT(*) FROM page")?,
         }
         Ok(())
     };
@@ -252,4 +298,13 @@ pub fn php(arguments: &[String], root: &Path, database: &str) -> i32 {
             1
         }
     }
+}
+
+/// Tells how many connections are in use, and gives the share.
+fn usage(conn: &mut Conn) -> mysql::Result<f64> {
+    let used: Option<(String, f64)> = conn.query_first("SHOW GLOBAL STATUS LIKE 'Threads_connected'")?;
+    let used = used.map_or(0.0, |(_, used)| used);
+    let limit: f64 = conn.query_first("SELECT @@max_connections")?.unwrap_or(1.0);
+    log(&format!("{used:.0} of {limit:.0} connections in use ({:.0}%)", 100.0 * used / limit));
+    Ok(used / limit)
 }

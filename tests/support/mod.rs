@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a test says by panicking what it missed, and starts the binary as a person does"
 )]
@@ -28,6 +29,29 @@ pub struct Lab {
     pub environment: BTreeMap<String, String>,
     pub status: Json,
     _folder: tempfile::TempDir,
+    _place: Place,
+}
+
+/// One of the few places for rehearsals; dropping it frees it.
+pub struct Place(());
+
+impl Place {
+    pub fn take() -> Self {
+        let mut free = FREE.0.lock().expect("the count of rehearsals");
+        while *free == 0 {
+            free = FREE.1.wait(free).expect("the count of rehearsals");
+        }
+        *free -= 1;
+        Self(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A count is whole whatever a test that panicked was doing.
+        *FREE.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
+        FREE.1.notify_one();
+    }
 }
 
 /// A run of the binary.
@@ -98,7 +122,7 @@ pub fn git(dir: &Path, arguments: &[&str]) -> String {
 /// What a dry run must leave as it was, and a live run changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
-    /// Requests that ask the platform for a change, pushes included.
+    /// Requests to the platform other than GET, pushes included: a dry run is to send none.
     pub mutating: usize,
     /// KILL statements that the server executed.
     pub kills: u64,
@@ -111,13 +135,7 @@ pub struct Traces {
 impl Lab {
     /// Starts one; `arguments` are those of `lab up`.
     pub fn up(arguments: &[&str]) -> Self {
-        {
-            let mut free = FREE.0.lock().expect("the count of rehearsals");
-            while *free == 0 {
-                free = FREE.1.wait(free).expect("the count of rehearsals");
-            }
-            *free -= 1;
-        }
+        let place = Place::take();
         let folder = tempfile::Builder::new().prefix("rb").tempdir().expect("a folder");
         let dir = folder.path().join("lab");
         let dir_argument = format!("--dir={}", dir.display());
@@ -127,6 +145,7 @@ impl Lab {
         let mut lab = Self {
             wiki: dir.join("wiki"),
             dir,
+            _place: place,
             environment: BTreeMap::new(),
             status: Json::Null,
             _folder: folder,
@@ -203,7 +222,7 @@ impl Lab {
         let log = std::fs::read(self.status["general_log"].as_str().expect("a path")).expect("readable");
         let log = String::from_utf8_lossy(&log).to_uppercase();
         Traces {
-            mutating: self.requests().iter().filter(|request| request["changes"] == true).count(),
+            mutating: self.requests().iter().filter(|request| request["method"] != "GET").count(),
             kills: self.look()["database"]["kills"].as_u64().expect("a count"),
             set_global: log.matches("SET GLOBAL").count(),
             git: format!(
@@ -221,16 +240,28 @@ impl Lab {
         self.connect("database_url")
     }
 
+    /// The code with which the server refuses a login of the wiki's account now.
+    pub fn login_refused(&self) -> Option<u16> {
+        match self.try_connect("database_url") {
+            Err(mysql::Error::MySqlError(error)) => Some(error.code),
+            _ => None,
+        }
+    }
+
     /// A session of the lab's own, beside the limit.
     pub fn overseer(&self) -> mysql::Conn {
         self.connect("overseer_url")
     }
 
     fn connect(&self, which: &str) -> mysql::Conn {
+        self.try_connect(which).expect("a session")
+    }
+
+    fn try_connect(&self, which: &str) -> mysql::Result<mysql::Conn> {
         let url = self.status[which].as_str().expect("a URL");
         let opts =
             mysql::OptsBuilder::from_opts(mysql::Opts::from_url(url).expect("a URL")).prefer_socket(false);
-        mysql::Conn::new(opts).expect("a session")
+        mysql::Conn::new(opts)
     }
 
     /// How many sessions of the wiki's account have slept for `seconds` or more.
@@ -263,20 +294,48 @@ impl Lab {
 
     /// A request of somebody else's, to the API or to the lab's own door.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> String {
-        let address = self.environment["HEROKU_API_URL"].trim_start_matches("http://").to_owned();
-        let mut stream = TcpStream::connect(&address).expect("the simulator listens");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nHost: lab\r\nAccept: application/vnd.heroku+json; version=3\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.environment["HEROKU_API_KEY"],
-            body.len()
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        assert!(head.contains(" 20"), "{head}");
-        body.to_owned()
+        let answer = self.ask(method, path, &self.authorized(), body);
+        assert!((200..300).contains(&answer.status), "{answer:?}");
+        answer.body
+    }
+
+    /// The header line that the platform's API wants.
+    pub fn authorized(&self) -> String {
+        let key = &self.environment["HEROKU_API_KEY"];
+        format!("Accept: application/vnd.heroku+json; version=3\r\nAuthorization: Bearer {key}\r\n")
+    }
+
+    /// A request to the platform's API with these header lines, each ended with CR LF.
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        http(&self.environment["HEROKU_API_URL"], method, path, headers, body)
+    }
+
+    /// An authorized request about the app.
+    pub fn app(&self, method: &str, path: &str, body: &Json) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let path = format!("/apps/{}{path}", self.environment["HEROKU_APP"]);
+        self.ask(method, &path, &self.authorized(), &body)
+    }
+
+    /// Three looks a second or more apart, from outside: usage below `share` of the limit, nobody refused, and no
+    /// page failed in between. Visitors go on all the while.
+    #[track_caller]
+    pub fn healthy_below(&self, share: f64) {
+        let first = self.look();
+        let began = Instant::now();
+        for round in 1..=3 {
+            let pages = first["pages"]["pages"].as_u64().expect("a count");
+            until("a second has passed and visitors go on", Duration::from_secs(20), || {
+                began.elapsed() >= Duration::from_secs(round)
+                    && self.look()["pages"]["pages"].as_u64().expect("a count") >= pages + 2 * round
+            });
+            let look = self.look();
+            let used = look["database"]["used"].as_f64().expect("a count");
+            let limit = look["database"]["limit"].as_f64().expect("a count");
+            assert!(used < share * limit, "{used} of {limit}: {look}");
+            assert_eq!(look["database"]["refused"], first["database"]["refused"], "a refusal: {look}");
+            assert_eq!(look["pages"]["errors"], first["pages"]["errors"], "a page failed: {look}");
+        }
     }
 
     /// Everything in the state directory, as text.
@@ -306,13 +365,58 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let ran = self.command(&["down"]);
-        *FREE.0.lock().expect("the count of rehearsals") += 1;
-        FREE.1.notify_one();
         if !std::thread::panicking() {
             assert_eq!(ran.code, 0, "the rehearsal went down: {}", ran.stderr);
             assert!(!self.dir.exists(), "its folder is gone");
         }
     }
+}
+
+/// What a request got.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Lines of the head.
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Json {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}
+
+/// One request to a server of loopback, whole.
+pub fn http(base: &str, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let address = base.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: lab\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a status");
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// Waits on a condition, bounded.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::super::door;
+use super::World;
 use super::answer::Answer;
+use super::releases::{self, Phase};
 use super::state::Addon;
-use super::{World, releases};
 
 const FACT: &str = "§2 Add-ons";
 
@@ -53,7 +54,12 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
         state.current_release().and_then(|release| release.slug.clone())
     };
     if !config.is_empty() {
-        releases::make(world, slug, format!("Attach {} (@ref:{})", config.join(", "), addon.name), false);
+        releases::make(
+            world,
+            slug,
+            format!("Attach {} (@ref:{})", config.join(", "), addon.name),
+            Phase::Skipped,
+        );
     }
     Answer::new(201, world.state().addon_json(&addon), FACT)
 }
@@ -73,7 +79,7 @@ pub fn change(world: &Arc<World>, name: &str, body: &Json) -> Answer {
         let addon = addon.clone();
         (state.addon_json(&addon), state.current_release().and_then(|release| release.slug.clone()))
     };
-    releases::make(world, slug, format!("Change plan of {name}"), false);
+    releases::make(world, slug, format!("Change plan of {name}"), Phase::Skipped);
     Answer::ok(answer, FACT)
 }
 

@@ -10,9 +10,9 @@ use serde_json::{Value as Json, json};
 use super::super::door;
 use super::answer::Answer;
 use super::dynos::{self, Why};
-use super::faults::{Kind, Order};
+use super::faults::Kind;
 use super::state::State;
-use super::{World, addons, builds, hook, lists, releases};
+use super::{World, addons, admin, formation, git, lists, one_off, releases, streams};
 
 /// Calls in the account's bucket, and the refill a minute (facts §1).
 const BUCKET: f64 = 4500.0;
@@ -71,18 +71,23 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
         request.headers().iter().find(|h| h.field.equiv(name)).map(|h| h.value.as_str().to_owned())
     };
     if let Some(secret) = path.strip_prefix("/logs/") {
-        return stream_logs(world, secret, request);
+        let secret = secret.to_owned();
+        let events = find("Accept").is_some_and(|accept| accept.contains("text/event-stream"));
+        return streams::logs(world, &secret, events, request);
     }
     let accept = find("Accept").unwrap_or_default();
-    let bearer = find("Authorization").and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
+    // The token as Bearer, or as the password of Basic (facts §1, Auth).
+    let token = find("Authorization")
+        .and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned).or_else(|| git::password(&value)));
+    let known = find("If-None-Match");
     let mut range = find("Range");
     let own = door::uuid();
     let id = find("Request-Id").map_or_else(|| own.clone(), |given| format!("{own},{given}"));
     let mut text = String::new();
     io::Read::take(request.as_reader(), 4 << 20).read_to_string_lossy(&mut text)?;
-    let authorized = bearer.as_deref() == Some(world.options.token.as_str());
+    let authorized = token.as_deref() == Some(world.options.token.as_str());
     if path.starts_with("/lab/") && authorized {
-        return admin(world, &path, &text, request);
+        return admin::answer(world, &path, &text, request);
     }
     let body = if text.trim().is_empty() { Ok(Json::Null) } else { serde_json::from_str(&text) };
     let changes = method != "GET" && !path.ends_with("/log-sessions");
@@ -128,6 +133,13 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             dyno["state"] = json!(state);
         }
     }
+    if method == "GET" && answer.status == 200 {
+        let tag = format!("\"{:08x}\"", crc32fast::hash(answer.body.to_string().as_bytes()));
+        if known.as_deref() == Some(tag.as_str()) {
+            answer.status = 304;
+        }
+        answer.headers.push(("ETag", tag));
+    }
     record(
         world,
         &Recorded {
@@ -146,8 +158,8 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     write(world, request, &answer, &id, fault.as_ref())
 }
 
-/// Takes a call out of the account's bucket.
-fn spend(world: &Arc<World>) -> bool {
+/// Takes a call out of the account's bucket; pushes draw on it too (facts §1, Rate limit).
+pub fn spend(world: &Arc<World>) -> bool {
     let mut state = world.state();
     let (left, at) = state.calls_left;
     let left = (left + at.elapsed().as_secs_f64() / 60.0 * REFILL).min(BUCKET);
@@ -164,6 +176,7 @@ fn write(
 ) -> io::Result<()> {
     let text = match fault {
         Some(Kind::Html) => "<!DOCTYPE html><html><body>Application Error</body></html>".to_owned(),
+        _ if answer.status == 304 => String::new(),
         _ => answer.body.to_string(),
     };
     match fault {
@@ -229,13 +242,7 @@ fn route(world: &Arc<World>, call: &Call) -> Answer {
         ("GET", ["account", "rate-limits"]) => {
             Answer::ok(json!({ "remaining": world.state().calls_left.0.floor() }), "§1 Rate limit")
         }
-        ("GET", ["dyno-sizes"]) => lists::page(
-            ["Eco", "Basic", "Standard-1X", "Standard-2X", "Performance-M"]
-                .map(|name| json!({ "id": name, "name": name }))
-                .to_vec(),
-            &["id", "name"],
-            call.range.as_deref(),
-        ),
+        ("GET", ["dyno-sizes"]) => lists::page(formation::sizes(), &["id", "name"], call.range.as_deref()),
         ("GET", ["addons", name]) => addons::one(world, name),
         ("GET", ["addons", name, "addon-attachments"]) => {
             lists::page(addons::attachments(world, Some(name)), &["id", "name"], call.range.as_deref())
@@ -274,7 +281,7 @@ fn of_app(world: &Arc<World>, call: &Call, rest: &[&str]) -> Answer {
             let dynos = state.listed_dynos();
             lists::page(dynos.iter().map(|dyno| state.dyno_json(dyno)).collect(), &["id", "name"], range)
         }
-        ("POST", ["dynos"]) => one_off(world, &call.body),
+        ("POST", ["dynos"]) => one_off::create(world, &call.body),
         ("DELETE", ["dynos"]) => {
             dynos::replace(world, Why::Restart, |_| true);
             accepted("§2 Dynos: restart all, 202, asynchronous")
@@ -288,35 +295,31 @@ fn of_app(world: &Arc<World>, call: &Call, rest: &[&str]) -> Answer {
             )
         }
         ("DELETE", ["dynos", name]) | ("POST", ["dynos", name, "actions", "stop"]) => {
-            if !world.state().dynos.contains_key(*name) {
-                return Answer::not_found("dyno");
+            let found = {
+                let state = world.state();
+                state.dynos.values().find(|dyno| dyno.name == *name || dyno.id == *name).cloned()
+            };
+            match found {
+                None => return Answer::not_found("dyno"),
+                Some(dyno) if dyno.one_off() => dynos::stop_one_off(&dyno),
+                Some(found) => dynos::replace(world, Why::Restart, |dyno| dyno.id == found.id),
             }
-            dynos::replace(world, Why::Restart, |dyno| dyno.name == *name);
-            accepted("§2 Dynos: restart one")
+            accepted("§2 Dynos: restart one; a one-off is ended")
         }
         ("DELETE", ["formations", kind]) | ("POST", ["formations", kind, "actions", "stop"]) => {
-            if !world.state().formation.contains_key(*kind) {
+            if !world.state().types().contains_key(*kind) {
                 return Answer::not_found("formation");
             }
             dynos::replace(world, Why::Restart, |dyno| dyno.kind == *kind);
             accepted("§2 Dynos: restart one type (plural formations)")
         }
-        ("GET", ["formation"]) => lists::page(formations(world), &["id", "type"], range),
-        ("GET", ["formation", kind]) => {
-            formations(world).into_iter().find(|formation| formation["type"] == *kind).map_or_else(
-                || Answer::not_found("formation"),
-                |formation| Answer::ok(formation, "§2 Formation"),
-            )
-        }
+        ("GET", ["formation"]) => lists::page(formation::list(world), &["id", "type"], range),
+        ("GET", ["formation", kind]) => formation::one(world, kind),
         ("PATCH", ["formation"]) => match call.body["updates"].as_array() {
-            Some(updates) => scale(world, updates),
+            Some(updates) => formation::scale(world, updates),
             None => Answer::invalid("updates is required"),
         },
-        ("PATCH", ["formation", kind]) => {
-            let mut update = call.body.clone();
-            update["type"] = json!(kind);
-            scale(world, &[update])
-        }
+        ("PATCH", ["formation", kind]) => formation::scale_one(world, kind, &call.body),
         ("GET", ["releases"]) => {
             let state = world.state();
             let all = state.releases.iter().map(|release| state.release_json(release)).collect();
@@ -343,13 +346,28 @@ fn of_app(world: &Arc<World>, call: &Call, rest: &[&str]) -> Answer {
             let all = state.builds.iter().map(|build| state.build_json(build)).collect();
             lists::page(all, &["created_at", "id"], range)
         }
+        ("GET", ["builds", id]) => {
+            let state = world.state();
+            state.builds.iter().find(|build| build.id == *id).map_or_else(
+                || Answer::not_found("build"),
+                |build| Answer::ok(state.build_json(build), "§2 Builds"),
+            )
+        }
+        ("DELETE", ["build-cache"]) => accepted("§2 Builds: build-cache"),
+        ("GET", ["log-drains"]) => lists::page(Vec::new(), &["id"], range),
         ("GET", ["config-vars"]) => Answer::ok(json!(world.state().config), "§2 Config vars"),
         ("PATCH", ["config-vars"]) => releases::change_config(world, &call.body),
         ("GET", ["addons"]) => lists::page(addons::list(world), &["id", "name"], range),
         ("POST", ["addons"]) => addons::create(world, &call.body),
         ("PATCH", ["addons", name]) => addons::change(world, name, &call.body),
+        ("GET", ["addons", name]) => addons::one(world, name),
         ("GET", ["addon-attachments"]) => {
             lists::page(addons::attachments(world, None), &["id", "name"], range)
+        }
+        ("GET", ["features"]) => {
+            let state = world.state();
+            let all = state.features.iter().map(|(name, enabled)| feature(name, *enabled).body).collect();
+            lists::page(all, &["id", "name"], range)
         }
         ("GET", ["features", name]) => {
             let enabled = world.state().features.get(*name).copied();
@@ -394,156 +412,4 @@ fn feature(name: &str, enabled: bool) -> Answer {
             "feedback_email": null }),
         "§2 Features",
     )
-}
-
-fn formations(world: &Arc<World>) -> Vec<Json> {
-    let state = world.state();
-    state.formation.iter().map(|(kind, formation)| state.formation_json(kind, formation)).collect()
-}
-
-/// A quantity as the API takes it: an integer, or the text that the official CLI sends (`1`, `+1`, `-1`).
-fn quantity(update: &Json, now: u32) -> Option<u32> {
-    match &update["quantity"] {
-        Json::Null => Some(now),
-        Json::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-        Json::String(text) => match text.chars().next()? {
-            '+' => text[1..].parse::<u32>().ok().map(|more| now + more),
-            '-' => text[1..].parse::<u32>().ok().map(|less| now.saturating_sub(less)),
-            _ => text.parse().ok(),
-        },
-        _ => None,
-    }
-}
-
-fn scale(world: &Arc<World>, updates: &[Json]) -> Answer {
-    {
-        let mut state = world.state();
-        if state.current_release().is_none_or(|release| release.slug.is_none()) {
-            return Answer::invalid("App must be deployed before dynos can be scaled.");
-        }
-        let mut next = state.formation.clone();
-        for update in updates {
-            let kind = update["type"].as_str().unwrap_or_default();
-            let Some(formation) = next.get_mut(kind) else {
-                return Answer::error(
-                    404,
-                    "not_found",
-                    format!("Couldn't find that process type ({kind})."),
-                    "§2 Formation",
-                );
-            };
-            let Some(quantity) = quantity(update, formation.quantity) else {
-                return Answer::invalid("quantity must be a number of dynos");
-            };
-            let size = update["dyno_size"]["name"].as_str().or_else(|| update["size"].as_str());
-            if let Some(size) = size {
-                size.clone_into(&mut formation.size);
-            }
-            let small = ["eco", "basic"].contains(&formation.size.to_ascii_lowercase().as_str());
-            let limit = if small { 1 } else { 100 };
-            if quantity > limit {
-                let message = format!(
-                    "Cannot update to more than {limit} {} size dynos per process type.",
-                    formation.size
-                );
-                let mut answer = Answer::error(422, "cannot_update_above_limit", message, "§5 Scale limits");
-                answer.body["limit"] = json!(limit);
-                return answer;
-            }
-            formation.quantity = quantity;
-        }
-        state.formation = next;
-    }
-    for update in updates {
-        let kind = update["type"].as_str().unwrap_or_default();
-        let told = update["quantity"].to_string();
-        world.logs.add("app", "api", &format!("Scaled to {kind}@{told} by user operator@wizzypedia.invalid"));
-    }
-    dynos::follow_formation(world);
-    Answer::ok(Json::Array(formations(world)), "§2 Formation: the answer does not mean that dynos are up")
-}
-
-fn one_off(world: &Arc<World>, body: &Json) -> Answer {
-    let Some(command) = body["command"].as_str() else {
-        return Answer::invalid("command is required");
-    };
-    let release = world.state().current_release().cloned();
-    let Some(release) = release.filter(|release| release.slug.is_some()) else {
-        return Answer::error(
-            422,
-            "invalid_params",
-            "Cannot run one-off process at this time. Please try again later.",
-            "§2 Dynos",
-        );
-    };
-    let name = format!("run.{}", fastrand::u32(1000..9999));
-    let dyno = dynos::boot(world, &name, "run", "Standard-1X", command, &release);
-    Answer::new(201, world.state().dyno_json(&dyno), "§2 Dynos: one-off, the API never reports an exit code")
-}
-
-/// The lab's admin door.
-fn admin(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Request) -> io::Result<()> {
-    let reply = |request: tiny_http::Request, status: u16, body: &Json| {
-        request.respond(tiny_http::Response::from_string(body.to_string()).with_status_code(status))
-    };
-    match path {
-        "/lab/builds" => {
-            let order: Json = serde_json::from_str(text).unwrap_or(Json::Null);
-            let (Some(commit), Some(slug)) = (order["commit"].as_str(), order["slug"].as_str()) else {
-                return reply(request, 400, &json!({ "error": "commit and slug are wanted" }));
-            };
-            let mut out = request.into_writer();
-            write!(out, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n")?;
-            let accepted = builds::build(world, commit, slug, &mut out)?;
-            writeln!(out, "{}{}", hook::VERDICT, if accepted { "accepted" } else { "refused" })?;
-            out.flush()
-        }
-        "/lab/faults" if text == "[]" => {
-            world.faults.clear();
-            reply(request, 201, &json!({}))
-        }
-        "/lab/faults" => match serde_json::from_str::<Order>(text) {
-            Ok(order) => {
-                world.faults.add(order);
-                reply(request, 201, &json!({}))
-            }
-            Err(error) => reply(request, 400, &json!({ "error": error.to_string() })),
-        },
-        "/lab/dynos" => {
-            let state = world.state();
-            let dynos: Vec<Json> = state.dynos.values().map(|dyno| state.dyno_json(dyno)).collect();
-            let body = json!({ "dynos": dynos, "retired": state.retired });
-            drop(state);
-            reply(request, 200, &body)
-        }
-        _ => reply(request, 404, &json!({ "error": "no such door" })),
-    }
-}
-
-/// `GET logplex_url`: plain text, chunked; with `tail` it stays open (facts §2, Log sessions).
-fn stream_logs(world: &Arc<World>, secret: &str, request: tiny_http::Request) -> io::Result<()> {
-    let Some(session) = world.logs.session(secret) else {
-        return request.respond(tiny_http::Response::from_string("Not found").with_status_code(404));
-    };
-    let mut out = request.into_writer();
-    write!(
-        out,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut last = None;
-    loop {
-        for line in world.logs.read(&session, last) {
-            last = Some(line.number);
-            write!(out, "{:x}\r\n{}\n\r\n", line.text.len() + 1, line.text)?;
-        }
-        out.flush()?;
-        if !session.tail || world.stopping() {
-            write!(out, "0\r\n\r\n")?;
-            return out.flush();
-        }
-        if last.is_none() {
-            last = Some(0);
-        }
-        door::pause(Duration::from_millis(100));
-    }
 }

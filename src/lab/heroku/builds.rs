@@ -32,6 +32,14 @@ fn process_types(root: &Path) -> BTreeMap<String, String> {
     types
 }
 
+/// What Composer installs: the buildpack's program under the name that most Procfiles use.
+fn install(root: &Path, programs: &Path) -> io::Result<()> {
+    let bin = root.join("vendor").join("bin");
+    std::fs::create_dir_all(&bin)?;
+    let name = "heroku-php-apache2";
+    std::fs::copy(programs.join(name), bin.join(name)).map(drop)
+}
+
 /// Why the buildpack would not take it.
 fn compile(root: &Path) -> Result<(), String> {
     let composer = root.join("composer.json");
@@ -66,10 +74,11 @@ pub fn history(world: &Arc<World>, commits: &[String]) -> io::Result<()> {
         let id = door::uuid();
         let dir = world.options.dir.join("slugs").join(&id);
         repository::unpack(&bare, commit, &dir)?;
+        install(&dir, &world.options.path)?;
         let slug = add_slug(world, id, commit, &dir);
         let description = format!("Deploy {}", commit.chars().take(8).collect::<String>());
         if index + 1 == commits.len() {
-            releases::make(world, Some(slug.id), description, false);
+            releases::make(world, Some(slug.id), description, releases::Phase::Skipped);
         } else {
             world.state().add_release(Some(slug.id), "succeeded", description);
         }
@@ -100,7 +109,7 @@ pub fn build(world: &Arc<World>, commit: &str, slug: &str, out: &mut dyn Write) 
             (build.status, build.slug, build.release) = (status, slug, release);
         }
     };
-    world.logs.add("app", "api", "Build started by user operator@wizzypedia.invalid");
+    world.logs.add("app", "api", &format!("Build started by user {}", super::USER));
     say("-----> Building on the Heroku-24 stack")?;
     say("-----> Using buildpack: heroku/php")?;
     say("-----> PHP app detected")?;
@@ -114,6 +123,7 @@ pub fn build(world: &Arc<World>, commit: &str, slug: &str, out: &mut dyn Write) 
         say(" !     Push failed")?;
         return Ok(false);
     }
+    install(&dir, &world.options.path)?;
     let slug = add_slug(world, slug.to_owned(), commit, &dir);
     let types: Vec<&str> = slug.types.keys().map(String::as_str).collect();
     say("-----> Preparing runtime environment...")?;
@@ -129,7 +139,8 @@ pub fn build(world: &Arc<World>, commit: &str, slug: &str, out: &mut dyn Write) 
             " !     Release command declared: this new release will not be available until the command succeeds.",
         )?;
     }
-    let release = releases::make(world, Some(slug.id.clone()), format!("Deploy {short}"), true);
+    let release =
+        releases::make(world, Some(slug.id.clone()), format!("Deploy {short}"), releases::Phase::Awaited);
     finish("succeeded", Some(slug.id), Some(release.id.clone()));
     say(&format!("       Released v{}", release.version))?;
     say(&format!("       https://{app}.example/ deployed to Heroku"))?;

@@ -1,14 +1,16 @@
 //! Dynos: real processes with the platform's life cycle (facts §5): the new one starts as soon as the old gets its
 //! SIGTERM, both live for up to 30 s; a crash is retried once at once, then after a cool-off.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::super::{door, server};
+use super::super::door;
+use super::super::watch::Watched;
 use super::World;
 use super::state::{Control, Dyno, Release};
 
@@ -24,6 +26,8 @@ const STALE: Duration = Duration::from_secs(4);
 const PREBOOT: Duration = Duration::from_secs(180);
 /// The first cool-off after a second crash.
 const COOL_OFF: Duration = Duration::from_secs(600);
+/// And the last.
+const LONGEST_COOL_OFF: Duration = Duration::from_secs(5 * 3600);
 
 /// How dynos are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,35 +38,46 @@ pub enum Why {
     Release,
 }
 
-/// Replaces every dyno of these types with one of the current release; all types without a filter.
+/// What a dyno is to run.
+pub struct Order<'a> {
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub size: &'a str,
+    pub command: &'a str,
+    /// Merged over the config vars (one-offs only).
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Replaces every dyno of the formation that is `wanted` with one of the current release.
 pub fn replace(world: &Arc<World>, why: Why, wanted: impl Fn(&Dyno) -> bool) {
     let mut state = world.state();
     let Some(release) = state.current_release().cloned() else { return };
     let preboot = why == Why::Release && state.features.get("preboot").copied().unwrap_or(false);
-    let old: Vec<Dyno> = state
-        .dynos
-        .values()
-        .filter(|dyno| dyno.kind != "run" && dyno.kind != "release" && wanted(dyno))
-        .cloned()
-        .collect();
+    let old: Vec<Dyno> =
+        state.dynos.values().filter(|dyno| !dyno.one_off() && wanted(dyno)).cloned().collect();
     let now = door::now();
-    for dyno in old {
+    for dyno in &old {
         let behind = preboot && dyno.kind == "web" && dyno.state == "up";
         let until = if behind { now + world.scaled(PREBOOT) } else { now };
-        retire(&dyno, until);
+        retire(dyno, until);
         state.retired += 1;
         if behind {
             state.serving.push((until, dyno.clone()));
         } else if why == Why::Restart && dyno.state == "up" {
             state.stale.push((now + world.scaled(STALE), dyno.clone()));
         }
-        world.logs.add("heroku", &dyno.name, "State changed from up to starting");
+        if dyno.state != "starting" {
+            world.logs.add("heroku", &dyno.name, &format!("State changed from {} to starting", dyno.state));
+        }
     }
     drop(state);
-    fill(world, &release, |name| {
-        // Only the places of those that were taken.
-        world.state().dynos.get(name).is_none_or(&wanted)
-    });
+    // Only the places of those that were taken.
+    fill(world, &release, |name| old.iter().any(|dyno| dyno.name == name));
+}
+
+/// Ends a one-off: SIGTERM, and it is gone from the list when its process is (facts §2, Dynos: stop).
+pub fn stop_one_off(dyno: &Dyno) {
+    retire(dyno, door::now());
 }
 
 fn retire(dyno: &Dyno, at: Instant) {
@@ -72,42 +87,40 @@ fn retire(dyno: &Dyno, at: Instant) {
 }
 
 /// Starts a dyno of `release` in every place of the formation that `place` names.
-pub fn fill(world: &Arc<World>, release: &Release, place: impl Fn(&str) -> bool) {
-    let wanted: Vec<(String, String, String)> = {
+fn fill(world: &Arc<World>, release: &Release, place: impl Fn(&str) -> bool) {
+    let wanted: Vec<(String, String, String, String)> = {
         let state = world.state();
-        let Some(slug) = release.slug.as_deref().and_then(|id| state.find_slug(id)) else { return };
+        let types = state.types();
         state
             .formation
             .iter()
-            .filter_map(|(kind, formation)| Some((kind, formation, slug.types.get(kind)?)))
+            .filter_map(|(kind, formation)| Some((kind, formation, types.get(kind)?)))
             .flat_map(|(kind, formation, command)| {
-                (1..=formation.quantity)
-                    .map(move |index| (format!("{kind}.{index}"), formation.size.clone(), command.clone()))
+                (1..=formation.quantity).map(move |index| {
+                    (format!("{kind}.{index}"), kind.clone(), formation.size.clone(), command.clone())
+                })
             })
+            .filter(|(name, ..)| place(name))
             .collect()
     };
-    for (name, size, command) in wanted {
-        if place(&name) {
-            let kind = name.split('.').next().unwrap_or_default().to_owned();
-            boot(world, &name, &kind, &size, &command, release);
-        }
+    for (name, kind, size, command) in &wanted {
+        boot(world, release, &Order { name, kind, size, command, environment: BTreeMap::new() });
     }
 }
 
-/// Follows the formation after a change of its quantities.
+/// Follows the formation after a change of its quantities or of the Procfile's types.
 pub fn follow_formation(world: &Arc<World>) {
-    let (surplus, release) = {
+    let (surplus, empty, release) = {
         let mut state = world.state();
         let now = door::now();
+        let types = state.types();
+        let quantity = |kind: &str| {
+            state.formation.get(kind).filter(|_| types.contains_key(kind)).map_or(0, |known| known.quantity)
+        };
         let surplus: Vec<String> = state
             .dynos
             .values()
-            .filter(|dyno| dyno.kind != "run" && dyno.kind != "release")
-            .filter(|dyno| {
-                let quantity = state.formation.get(&dyno.kind).map_or(0, |formation| formation.quantity);
-                dyno.name.rsplit('.').next().and_then(|index| index.parse::<u32>().ok()).unwrap_or(0)
-                    > quantity
-            })
+            .filter(|dyno| !dyno.one_off() && dyno.index() > quantity(&dyno.kind))
             .map(|dyno| dyno.name.clone())
             .collect();
         for name in &surplus {
@@ -115,31 +128,33 @@ pub fn follow_formation(world: &Arc<World>) {
                 retire(&dyno, now);
             }
         }
-        (surplus, state.current_release().cloned())
+        let empty: Vec<String> = state
+            .formation
+            .iter()
+            .flat_map(|(kind, formation)| {
+                (1..=formation.quantity).map(move |index| format!("{kind}.{index}"))
+            })
+            .filter(|name| !state.dynos.contains_key(name))
+            .collect();
+        (surplus, empty, state.current_release().cloned())
     };
     for name in surplus {
-        world.logs.add("heroku", &name, "Stopping all processes with SIGTERM");
+        world.logs.add("heroku", &name, "State changed from up to down");
     }
     if let Some(release) = release {
-        fill(world, &release, |name| !world.state().dynos.contains_key(name));
+        fill(world, &release, |name| empty.iter().any(|known| known == name));
     }
 }
 
 /// Starts one dyno and its supervisor.
-pub fn boot(
-    world: &Arc<World>,
-    name: &str,
-    kind: &str,
-    size: &str,
-    command: &str,
-    release: &Release,
-) -> Dyno {
+pub fn boot(world: &Arc<World>, release: &Release, order: &Order<'_>) -> Dyno {
     let dyno = Dyno {
         id: door::uuid(),
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        size: size.to_owned(),
-        command: command.to_owned(),
+        name: order.name.to_owned(),
+        kind: order.kind.to_owned(),
+        size: order.size.to_owned(),
+        command: order.command.to_owned(),
+        environment: order.environment.clone(),
         version: release.version,
         release: release.id.clone(),
         state: "starting",
@@ -148,31 +163,18 @@ pub fn boot(
         port: 0,
         control: Arc::new(Control::default()),
     };
-    world.state().dynos.insert(name.to_owned(), dyno.clone());
+    world.state().dynos.insert(dyno.name.clone(), dyno.clone());
     let world = Arc::clone(world);
     let supervised = dyno.clone();
     std::thread::spawn(move || Supervisor { world: &world, dyno: supervised }.live());
     dyno
 }
 
-/// Ends every process of the lab's dynos and waits for it.
+/// Ends every process of the lab's dynos, those that were replaced included, and waits for it.
 pub fn end_all(world: &Arc<World>) {
-    let groups = || -> Vec<u32> {
-        let state = world.state();
-        let serving = state.serving.iter().map(|(_, dyno)| dyno);
-        let stale = state.stale.iter().map(|(_, dyno)| dyno);
-        state
-            .dynos
-            .values()
-            .chain(serving)
-            .chain(stale)
-            .map(|dyno| dyno.control.group.load(Ordering::Relaxed))
-            .filter(|group| *group > 0)
-            .collect()
-    };
-    // Supervisors end their own; this waits for them, bounded, and ends what a crash of one left.
-    door::wait_until(Duration::from_secs(3), || groups().iter().all(|group| !door::lives(*group)));
-    for group in groups() {
+    // Their supervisors end them; this waits, bounded, and ends what is left.
+    door::wait_until(Duration::from_secs(3), || world.groups().is_empty());
+    for group in world.groups() {
         door::end(group);
     }
 }
@@ -189,44 +191,91 @@ struct Supervisor<'w> {
     dyno: Dyno,
 }
 
+/// A dyno's process while it lives: known to the world and to the watch.
+struct Group<'w> {
+    world: &'w World,
+    id: u32,
+    _watched: Watched,
+}
+
+impl<'w> Group<'w> {
+    fn of(world: &'w World, id: u32) -> Self {
+        if let Ok(mut groups) = world.groups.lock() {
+            groups.insert(id);
+        }
+        Self { world, id, _watched: world.options.watch.over(id) }
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut groups) = self.world.groups.lock() {
+            groups.remove(&self.id);
+        }
+    }
+}
+
 impl Supervisor<'_> {
     fn live(self) {
-        let one_off = self.dyno.kind == "run" || self.dyno.kind == "release";
+        if self.dyno.one_off() {
+            self.run_once();
+            return;
+        }
         for attempt in 0_u32.. {
             if !self.rest(self.world.scaled(BOOT)) {
                 return;
             }
             match self.process() {
-                Ok(End::Retired) => return,
-                Ok(End::Exited(code)) => {
+                Ok((End::Retired, _)) => return,
+                Ok((End::Exited(code), was)) => {
                     self.log(&format!("Process exited with status {code}"));
-                    if one_off {
-                        self.log(&format!(
-                            "State changed from up to {}",
-                            if code == 0 { "complete" } else { "crashed" }
-                        ));
-                        let mut state = self.world.state();
-                        if state.dynos.get(&self.dyno.name).is_some_and(|dyno| dyno.id == self.dyno.id) {
-                            state.dynos.remove(&self.dyno.name);
-                        }
-                        return;
-                    }
+                    self.log(&format!("State changed from {was} to crashed"));
                 }
-                Ok(End::Unbound) => {
+                Ok((End::Unbound, was)) => {
                     self.log("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 60 seconds of launch");
                     self.log("Stopping process with SIGKILL");
                     self.log("Process exited with status 137");
+                    self.log(&format!("State changed from {was} to crashed"));
                 }
-                Err(error) => self.log(&format!("Process could not be started: {error}")),
+                Err(error) => {
+                    self.log(&format!("Process could not be started: {error}"));
+                    self.log("State changed from starting to crashed");
+                }
             }
             self.set("crashed", 0);
-            self.log("State changed from starting to crashed");
-            // Once at once, then with a growing cool-off.
-            if attempt > 0 && !self.rest(self.world.scaled(COOL_OFF) * attempt) {
+            // Once at once, then with a growing cool-off (facts §5, Boot).
+            let cool_off = self.world.scaled(COOL_OFF).saturating_mul(attempt);
+            if !self.rest(cool_off.min(self.world.scaled(LONGEST_COOL_OFF))) {
                 return;
             }
             self.set("starting", 0);
             self.log("State changed from crashed to starting");
+        }
+    }
+
+    /// `heroku run` and release phases: once, and gone from the list when the process is.
+    fn run_once(&self) {
+        let code = if self.rest(self.world.scaled(BOOT)) {
+            match self.process() {
+                Ok((End::Exited(code), _)) => {
+                    self.log(&format!("Process exited with status {code}"));
+                    code
+                }
+                Ok(_) => 143,
+                Err(error) => {
+                    self.log(&format!("Process could not be started: {error}"));
+                    126
+                }
+            }
+        } else {
+            143
+        };
+        let end = if code == 0 { "complete" } else { "crashed" };
+        self.log(&format!("State changed from up to {end}"));
+        let _ = self.dyno.control.exit.set(code);
+        let mut state = self.world.state();
+        if state.dynos.get(&self.dyno.name).is_some_and(|dyno| dyno.id == self.dyno.id) {
+            state.dynos.remove(&self.dyno.name);
         }
     }
 
@@ -272,6 +321,7 @@ impl Supervisor<'_> {
             .env_clear()
             .envs(&options.habits)
             .envs(config)
+            .envs(&self.dyno.environment)
             .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", options.path.display()))
             .env("PORT", port.to_string())
             .env("DYNO", &self.dyno.name)
@@ -283,17 +333,16 @@ impl Supervisor<'_> {
         command.spawn()
     }
 
-    fn process(&self) -> std::io::Result<End> {
-        let port = server::free_port()?;
+    /// One life of the process, and the state in which it ended.
+    fn process(&self) -> std::io::Result<(End, &'static str)> {
+        let port = door::free_port()?;
         self.log(&format!("Starting process with command `{}`", self.dyno.command));
         let mut child = self.spawn(port)?;
-        let group = child.id();
-        self.dyno.control.group.store(group, Ordering::Relaxed);
-        self.pipe(child.stdout.take());
-        self.pipe(child.stderr.take());
+        let group = Group::of(self.world, child.id());
+        let said = [self.pipe(child.stdout.take()), self.pipe(child.stderr.take())];
         let web = self.dyno.kind == "web";
         let begun = door::now();
-        let mut up = false;
+        let mut state = "starting";
         let end = loop {
             if let Some(status) = child.try_wait()? {
                 break End::Exited(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
@@ -302,7 +351,7 @@ impl Supervisor<'_> {
                 self.terminate(&mut child);
                 break End::Retired;
             }
-            if !up {
+            if state == "starting" {
                 let bound = !web
                     || TcpStream::connect_timeout(
                         &SocketAddr::from(([127, 0, 0, 1], port)),
@@ -310,8 +359,8 @@ impl Supervisor<'_> {
                     )
                     .is_ok();
                 if bound {
-                    up = true;
-                    self.set("up", port);
+                    state = "up";
+                    self.set(state, port);
                     self.log("State changed from starting to up");
                 } else if begun.elapsed() > self.world.scaled(BIND).max(Duration::from_secs(2)) {
                     break End::Unbound;
@@ -319,18 +368,23 @@ impl Supervisor<'_> {
             }
             door::pause(Duration::from_millis(20));
         };
-        door::end(group);
+        door::end(group.id);
         let _ = child.wait();
-        self.dyno.control.group.store(0, Ordering::Relaxed);
-        Ok(end)
+        drop(group);
+        // Its last words come before the platform's line on its end.
+        door::wait_until(Duration::from_secs(1), || said.iter().flatten().all(JoinHandle::is_finished));
+        Ok((end, state))
     }
 
     /// SIGTERM to all processes, up to 30 s, then SIGKILL.
     fn terminate(&self, child: &mut Child) {
         self.log("Stopping all processes with SIGTERM");
         door::terminate(child.id());
-        let grace = if self.world.stopping() { Duration::from_secs(1) } else { self.world.scaled(GRACE) };
-        let ended = door::wait_until(grace, || !matches!(child.try_wait(), Ok(None)));
+        let begun = door::now();
+        let ended = door::wait_until(self.world.scaled(GRACE), || {
+            let short = self.world.stopping() && begun.elapsed() > Duration::from_secs(1);
+            short || !matches!(child.try_wait(), Ok(None))
+        });
         if ended {
             self.log("Process exited with status 143");
         } else {
@@ -340,16 +394,16 @@ impl Supervisor<'_> {
     }
 
     /// What the process says goes to the app's log.
-    fn pipe(&self, stream: Option<impl std::io::Read + Send + 'static>) {
-        let Some(stream) = stream else { return };
+    fn pipe(&self, stream: Option<impl std::io::Read + Send + 'static>) -> Option<JoinHandle<()>> {
+        let stream = stream?;
         let world = Arc::clone(self.world);
         let name = self.dyno.name.clone();
-        std::thread::spawn(move || {
+        Some(std::thread::spawn(move || {
             use std::io::BufRead;
             for line in std::io::BufReader::new(stream).lines() {
                 let Ok(line) = line else { return };
                 world.logs.add("app", &name, &line);
             }
-        });
+        }))
     }
 }

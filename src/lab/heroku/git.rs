@@ -17,7 +17,10 @@ pub fn install_hook(world: &Arc<World>) -> io::Result<()> {
     let hook = bare.join("hooks").join("pre-receive");
     std::fs::create_dir_all(bare.join("hooks"))?;
     let own = std::env::current_exe()?;
-    std::fs::write(&hook, format!("#!/bin/sh\nexec '{}' lab hook\n", own.display()))?;
+    std::fs::write(
+        &hook,
+        format!("#!/bin/sh\nexec {} lab hook\n", door::shell_word(&own.display().to_string())),
+    )?;
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755))
 }
 
@@ -34,7 +37,7 @@ pub fn serve(world: &Arc<World>, server: tiny_http::Server) {
 }
 
 /// The password of a Basic header; an empty user name loses it, as git itself does.
-fn password(header: &str) -> Option<String> {
+pub fn password(header: &str) -> Option<String> {
     let encoded = header.strip_prefix("Basic ")?;
     let text = String::from_utf8(decode(encoded)?).ok()?;
     let (user, password) = text.split_once(':')?;
@@ -76,7 +79,12 @@ fn answer(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     let refused = given.as_deref() != Some(world.options.token.as_str());
     // What changes something is the pack itself; the listing of refs before it does not.
     let changes = method == "POST" && path.ends_with("/git-receive-pack");
-    let status = if refused { 401 } else { 200 };
+    let spent = !refused && !api::spend(world);
+    let status = match (refused, spent) {
+        (true, _) => 401,
+        (_, true) => 429,
+        _ => 200,
+    };
     api::record(
         world,
         &Recorded { door: "git", method: &method, path: &url, status, changes, id: "", fact: FACT },
@@ -87,6 +95,11 @@ fn answer(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             .with_status_code(401)
             .with_header(api::header("WWW-Authenticate", "Basic realm=\"Heroku Git\""));
         return request.respond(response);
+    }
+    if spent {
+        // The account's limit counts pushes too: 429 on the fetch of refs (facts §1, Rate limit).
+        let text = "Your account reached the API rate limit\n";
+        return request.respond(tiny_http::Response::from_string(text).with_status_code(429));
     }
     let mut backend = door::command("git");
     backend

@@ -1,5 +1,7 @@
 //! Lists with `Range`, 206 and `Next-Range` (facts §1, Lists).
 
+use std::cmp::Ordering;
+
 use serde_json::Value as Json;
 
 use super::answer::Answer;
@@ -19,6 +21,15 @@ pub fn at_most(range: Option<&str>, most: usize) -> String {
     let (head, options) = range.and_then(|range| range.split_once(';')).unwrap_or((range.unwrap_or(""), ""));
     let order = if options.contains("order=desc") { "order=desc, " } else { "" };
     format!("{head}; {order}max={most}")
+}
+
+/// How two values follow each other in the list: numbers as numbers, the rest as text.
+fn order(one: &str, other: &str, descending: bool) -> Ordering {
+    let order = match (one.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(one), Ok(other)) => one.cmp(&other),
+        _ => one.cmp(other),
+    };
+    if descending { order.reverse() } else { order }
 }
 
 /// The part of `items` that `range` asks for; without one the first 200, oldest first by the first of `fields`.
@@ -48,25 +59,38 @@ pub fn page(mut items: Vec<Json>, fields: &[&str], range: Option<&str>) -> Answe
     if descending {
         items.reverse();
     }
-    let from = span.split("..").next().unwrap_or_default();
+    let text = |item: &Json| {
+        let (number, text) = key(item, &field);
+        if text.is_empty() { number.to_string() } else { text }
+    };
+    // `]` on either side excludes the value itself, which is how the next page begins.
+    let (from, to) = span.split_once("..").unwrap_or((&span, ""));
     if !from.is_empty() {
         let (exclusive, from) = from.strip_prefix(']').map_or((false, from), |from| (true, from));
-        let text = |item: &Json| {
-            let (number, text) = key(item, &field);
-            if text.is_empty() { number.to_string() } else { text }
+        let before = |item: &Json| match order(&text(item), from, descending) {
+            Ordering::Less => true,
+            Ordering::Equal => exclusive,
+            Ordering::Greater => false,
         };
-        let place = items.iter().position(|item| text(item) == from);
-        let start = place.map_or(items.len(), |place| place + usize::from(exclusive));
-        items.drain(..start.min(items.len()));
+        items.retain(|item| !before(item));
+    }
+    if !to.is_empty() {
+        let (exclusive, to) = to.strip_suffix('[').map_or((false, to), |to| (true, to));
+        items.retain(|item| match order(&text(item), to, descending) {
+            Ordering::Less => true,
+            Ordering::Equal => !exclusive,
+            Ordering::Greater => false,
+        });
     }
     let more = items.len() > most;
     items.truncate(most);
-    let last = items.last().map(|item| {
-        let (number, text) = key(item, &field);
-        if text.is_empty() { number.to_string() } else { text }
-    });
+    let first = items.first().map(text);
+    let last = items.last().map(text);
     let mut answer = Answer::new(if more { 206 } else { 200 }, Json::Array(items), FACT);
     answer.headers.push(("Accept-Ranges", fields.join(", ")));
+    if let (Some(first), Some(last)) = (first, &last) {
+        answer.headers.push(("Content-Range", format!("{field} {first}..{last}")));
+    }
     if let (true, Some(last)) = (more, last) {
         let order = if descending { ", order=desc" } else { "" };
         answer.headers.push(("Next-Range", format!("{field} ]{last}..; max={most}{order}")));
@@ -87,6 +111,9 @@ mod tests {
         let next = first.headers.iter().find(|(name, _)| *name == "Next-Range").unwrap().1.clone();
         let second = page(items.clone(), &["version"], Some(&next));
         assert_eq!(second.body, json!([{ "version": 3 }, { "version": 2 }]));
+        let part = page(items.clone(), &["version"], Some("version 2..4"));
+        assert_eq!(part.body, json!([{ "version": 2 }, { "version": 3 }, { "version": 4 }]));
+        assert!(part.headers.contains(&("Content-Range", "version 2..4".to_owned())), "{:?}", part.headers);
         assert_eq!(page(items.clone(), &["version"], None).body[0], json!({ "version": 1 }));
         assert_eq!(page(items, &["version"], Some("name ..")).status, 416);
     }

@@ -12,12 +12,12 @@ const KEPT: usize = 1500;
 const CLAIMABLE: Duration = Duration::from_secs(360);
 
 /// One line.
-#[derive(Debug, Clone)]
-pub struct Line {
-    pub number: u64,
-    pub source: &'static str,
-    pub process: String,
-    pub text: String,
+#[derive(Debug)]
+struct Line {
+    number: u64,
+    source: &'static str,
+    process: String,
+    text: String,
 }
 
 /// A session that was asked for.
@@ -74,28 +74,61 @@ impl Logs {
         kept.sessions.get(id).filter(|session| session.made.elapsed() < CLAIMABLE).cloned()
     }
 
-    /// The newest lines of a session, or all after `after`.
-    pub fn read(&self, session: &Session, after: Option<u64>) -> Vec<Line> {
-        let Ok(kept) = self.kept.lock() else { return Vec::new() };
-        let wanted = |line: &&Line| {
-            session.source.as_ref().is_none_or(|source| source == line.source)
-                && session.dyno.as_ref().is_none_or(|dyno| {
-                    line.process == *dyno || line.process.split('.').next() == Some(dyno.as_str())
-                })
-        };
-        if let Some(after) = after {
-            return kept.lines.iter().filter(|line| line.number > after).filter(wanted).cloned().collect();
-        }
-        let mut lines: Vec<Line> =
-            kept.lines.iter().rev().filter(wanted).take(session.lines).cloned().collect();
+    /// The newest lines of a session, and the number from which later ones count.
+    pub fn newest(&self, session: &Session) -> (Vec<String>, u64) {
+        let Ok(kept) = self.kept.lock() else { return (Vec::new(), 0) };
+        let wanted = kept.lines.iter().rev().filter(|line| session.wants(line));
+        let mut lines: Vec<String> = wanted.take(session.lines).map(|line| line.text.clone()).collect();
         lines.reverse();
-        lines
+        (lines, kept.next)
+    }
+
+    /// The lines of a session from number `from` on, and the number from which later ones count.
+    pub fn since(&self, session: &Session, from: u64) -> (Vec<String>, u64) {
+        let Ok(kept) = self.kept.lock() else { return (Vec::new(), from) };
+        let later = kept.lines.iter().rev().take_while(|line| line.number >= from);
+        let mut lines: Vec<String> =
+            later.filter(|line| session.wants(line)).map(|line| line.text.clone()).collect();
+        lines.reverse();
+        (lines, kept.next)
     }
 }
 
 impl Session {
+    /// One dyno, or all of a process type (facts §2, Log sessions).
+    fn wants(&self, line: &Line) -> bool {
+        self.source.as_ref().is_none_or(|source| source == line.source)
+            && self.dyno.as_ref().is_none_or(|dyno| {
+                line.process == *dyno || line.process.split('.').next() == Some(dyno.as_str())
+            })
+    }
+
     /// Everything of one process.
     pub fn of(process: &str) -> Self {
         Self { dyno: Some(process.to_owned()), source: None, lines: KEPT, tail: false, made: door::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_gives_its_newest_lines_and_then_only_later_ones() {
+        let logs = Logs::default();
+        for text in ["one", "two", "three"] {
+            logs.add("app", "web.1", text);
+        }
+        logs.add("heroku", "router", "at=info");
+        let session = Session { lines: 2, ..Session::of("web") };
+        let (lines, next) = logs.newest(&session);
+        assert!(lines.len() == 2 && lines[1].ends_with("app[web.1]: three"), "{lines:?}");
+        assert!(logs.since(&session, next).0.is_empty(), "nothing twice");
+        logs.add("app", "web.2", "four");
+        let (later, _) = logs.since(&session, next);
+        assert!(later.len() == 1 && later[0].ends_with("app[web.2]: four"), "{later:?}");
+        // No lines asked for: no history either.
+        let silent = Session { lines: 0, tail: true, ..Session::of("web") };
+        assert!(logs.newest(&silent).0.is_empty());
     }
 }

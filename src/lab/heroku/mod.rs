@@ -3,20 +3,24 @@
 //! It shares no type with the client in `platform` and must never be reached but through its sockets.
 
 mod addons;
+mod admin;
 mod answer;
 mod api;
 mod builds;
 mod dynos;
 mod faults;
+mod formation;
 mod git;
 pub mod hook;
 mod lists;
 mod logs;
+mod one_off;
 mod releases;
 mod router;
 mod state;
+mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,9 +33,13 @@ use logs::Logs;
 use state::State;
 
 use super::door;
+use super::watch::Told;
+
+/// Whose token it is.
+const USER: &str = "operator@wizzypedia.invalid";
 
 /// What the simulator starts with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Folder it may write to: bare repository (`git/APP.git`, made before), slugs, `requests.jsonl`.
     pub dir: PathBuf,
@@ -49,6 +57,8 @@ pub struct Options {
     pub path: PathBuf,
     /// How many times faster than the real platform boots, overlaps and builds pass (1.0 = as in the facts).
     pub time_scale: f64,
+    /// Told of each dyno's process.
+    pub watch: Told,
 }
 
 /// The simulator as its threads share it.
@@ -59,6 +69,8 @@ pub(super) struct World {
     faults: Faults,
     requests: Mutex<std::fs::File>,
     stopping: AtomicBool,
+    /// Process groups of dynos that live, the replaced ones included.
+    groups: Mutex<BTreeSet<u32>>,
     api: SocketAddr,
     git: SocketAddr,
     router: SocketAddr,
@@ -83,6 +95,10 @@ impl World {
     )]
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("the simulator's state is whole")
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        self.groups.lock().map(|groups| groups.iter().copied().collect()).unwrap_or_default()
     }
 
     fn stopping(&self) -> bool {
@@ -110,6 +126,7 @@ impl Heroku {
             faults: Faults::default(),
             requests: Mutex::new(requests),
             stopping: AtomicBool::new(false),
+            groups: Mutex::default(),
             api: at(&api)?,
             git: at(&git)?,
             router: at(&router)?,
@@ -129,6 +146,11 @@ impl Heroku {
     /// Git cannot unpack them.
     pub fn deploy_history(&self, commits: &[String]) -> io::Result<()> {
         builds::history(&self.world, commits)
+    }
+
+    /// Where the Platform API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.world.api
     }
 
     /// `HEROKU_API_URL`.
@@ -161,14 +183,12 @@ impl Heroku {
     pub fn last_logs(&self, lines: usize) -> String {
         let mut session = logs::Session::of("");
         (session.dyno, session.lines) = (None, lines);
-        let lines: Vec<String> =
-            self.world.logs.read(&session, None).into_iter().map(|line| line.text).collect();
-        lines.join("\n")
+        self.world.logs.newest(&session).0.join("\n")
     }
 
-    /// Waits until every wanted dyno is up; `false` when one crashed or time is over.
-    pub fn await_up(&self, within: Duration) -> bool {
-        door::wait_until(within, || self.world.state().all_up())
+    /// Waits until every wanted dyno is up; `false` when time is over or `stop` says so.
+    pub fn await_up(&self, within: Duration, stop: &dyn Fn() -> bool) -> bool {
+        door::wait_until(within, || stop() || self.world.state().all_up()) && !stop()
     }
 }
 

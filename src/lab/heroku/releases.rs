@@ -10,27 +10,35 @@ use serde_json::{Value as Json, json};
 use super::super::door;
 use super::World;
 use super::answer::Answer;
-use super::dynos::{self, Why};
+use super::dynos::{self, Order, Why};
 use super::state::{Formation, Release};
 
 const FACT: &str = "§2 Releases";
 
-/// Makes a release and sets it going: at once, or after its phase in the background. `wait` blocks until it is decided.
-pub fn make(world: &Arc<World>, slug: Option<String>, description: String, wait: bool) -> Release {
+/// What a release does with the release phase of its slug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It runs, and the caller waits for its end.
+    Awaited,
+    /// It runs in the background.
+    Behind,
+    /// It does not run: a change of an add-on's own config vars (facts §5, Release phase).
+    Skipped,
+}
+
+/// Makes a release and sets it going: at once, or after its release phase.
+pub fn make(world: &Arc<World>, slug: Option<String>, description: String, how: Phase) -> Release {
     let (release, phase) = {
         let mut state = world.state();
         let phase = slug
             .as_deref()
             .and_then(|id| state.find_slug(id))
-            .and_then(|slug| slug.types.get("release").cloned());
+            .and_then(|slug| slug.types.get("release").cloned())
+            .filter(|_| how != Phase::Skipped);
         let status = if phase.is_some() { "pending" } else { "succeeded" };
         (state.add_release(slug, status, description), phase)
     };
-    world.logs.add(
-        "app",
-        "api",
-        &format!("Release v{} created by user operator@wizzypedia.invalid", release.version),
-    );
+    world.logs.add("app", "api", &format!("Release v{} created by user {}", release.version, super::USER));
     let Some(command) = phase else {
         roll(world);
         return release;
@@ -40,7 +48,7 @@ pub fn make(world: &Arc<World>, slug: Option<String>, description: String, wait:
         let release = release.clone();
         move || run_phase(&world, &release, &command)
     };
-    if wait {
+    if how == Phase::Awaited {
         work();
         world.state().find_release(&release.id).cloned().unwrap_or(release)
     } else {
@@ -53,15 +61,12 @@ pub fn make(world: &Arc<World>, slug: Option<String>, description: String, wait:
 fn roll(world: &Arc<World>) {
     {
         let mut state = world.state();
-        let types: Vec<String> = state
-            .current_release()
-            .and_then(|release| state.find_slug(release.slug.as_deref()?))
-            .map(|slug| slug.types.keys().filter(|kind| *kind != "release").cloned().collect())
-            .unwrap_or_default();
+        let types: Vec<String> = state.types().into_keys().collect();
+        let first = state.formation.is_empty();
         for kind in types {
-            state.formation.entry(kind).or_insert_with(|| Formation {
+            state.formation.entry(kind.clone()).or_insert_with(|| Formation {
                 id: door::uuid(),
-                quantity: 0,
+                quantity: u32::from(first && kind == "web"),
                 size: "Standard-1X".to_owned(),
             });
         }
@@ -71,20 +76,15 @@ fn roll(world: &Arc<World>) {
 }
 
 fn run_phase(world: &Arc<World>, release: &Release, command: &str) {
-    let user = "operator@wizzypedia.invalid";
+    let user = super::USER;
     world.logs.add("app", "api", &format!("Running release v{} commands by user {user}", release.version));
-    let name = format!("release.{:04}", fastrand::u32(1000..9999));
-    dynos::boot(world, &name, "release", "Standard-1X", command, release);
-    // Ends when the one-off is gone; the code is in the log only.
-    door::wait_until(world.scaled(Duration::from_secs(3600)), || {
-        world.stopping() || !world.state().dynos.contains_key(&name)
-    });
-    let session = super::logs::Session::of(&name);
-    let good = world
-        .logs
-        .read(&session, None)
-        .iter()
-        .any(|line| line.text.ends_with("Process exited with status 0"));
+    let name = format!("release.{:04}", fastrand::u32(1000..=9999));
+    let order =
+        Order { name: &name, kind: "release", size: "Standard-1X", command, environment: BTreeMap::new() };
+    let dyno = dynos::boot(world, release, &order);
+    let exit = &dyno.control.exit;
+    door::wait_until(world.scaled(Duration::from_secs(3600)), || world.stopping() || exit.get().is_some());
+    let good = exit.get() == Some(&0);
     {
         let mut state = world.state();
         if let Some(known) = state.releases.iter_mut().find(|known| known.id == release.id) {
@@ -114,9 +114,9 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
             state.config.clone_from(&target.config);
             target
         };
-        let user = "operator@wizzypedia.invalid";
+        let user = super::USER;
         world.logs.add("app", "api", &format!("Rollback to v{} by user {user}", target.version));
-        let made = make(world, target.slug, format!("Rollback to v{}", target.version), false);
+        let made = make(world, target.slug, format!("Rollback to v{}", target.version), Phase::Behind);
         return Answer::new(201, world.state().release_json(&made), FACT);
     }
     if let Some(id) = body["slug"].as_str() {
@@ -126,7 +126,7 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
         let short: String = slug.commit.chars().take(8).collect();
         let description =
             body["description"].as_str().map_or_else(|| format!("Deploy {short}"), str::to_owned);
-        let made = make(world, Some(slug.id), description, false);
+        let made = make(world, Some(slug.id), description, Phase::Behind);
         return Answer::new(201, world.state().release_json(&made), FACT);
     }
     Answer::invalid("Either release or slug is required.")
@@ -153,7 +153,7 @@ pub fn change_config(world: &Arc<World>, body: &Json) -> Answer {
         state.current_release().and_then(|release| release.slug.clone())
     };
     let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
-    make(world, slug, format!("Set {} config vars", names.join(", ")), false);
+    make(world, slug, format!("Set {} config vars", names.join(", ")), Phase::Behind);
     Answer::ok(json!(world.state().config), "§2 Config vars")
 }
 

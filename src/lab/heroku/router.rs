@@ -11,8 +11,8 @@ use super::World;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests wait this long for a dyno that starts: H20.
 const QUEUE: Duration = Duration::from_secs(75);
-/// Requests answered at a time.
-const THREADS: usize = 64;
+/// Requests answered at a time: more than visitors ask, so that nobody waits for anything but dynos.
+const THREADS: usize = 256;
 
 pub fn serve(world: &Arc<World>, server: tiny_http::Server) {
     let server = Arc::new(server);
@@ -69,6 +69,13 @@ fn answer(world: &Arc<World>, request: tiny_http::Request) {
                 let at = SocketAddr::from(([127, 0, 0, 1], port));
                 match http::get(at, &path, world.scaled(TIMEOUT).max(Duration::from_secs(3))) {
                     Ok(page) => {
+                        let ms = begun.elapsed().as_millis();
+                        let facts = format!(
+                            "connect=0ms service={ms}ms status={} bytes={}",
+                            page.status,
+                            page.body.len()
+                        );
+                        log(world, &request, "at=info", &name, &facts);
                         let response =
                             tiny_http::Response::from_data(page.body).with_status_code(page.status);
                         let _ = request.respond(response);
@@ -103,17 +110,21 @@ fn answer(world: &Arc<World>, request: tiny_http::Request) {
     }
 }
 
-fn fail(world: &Arc<World>, request: tiny_http::Request, code: &str, description: &str, dyno: &str) {
-    world.logs.add(
-        "heroku",
-        "router",
-        &format!(
-            "at=error code={code} desc=\"{description}\" method={} path=\"{}\" host={}.example dyno={dyno} connect= service= status=503 bytes=0 protocol=https",
-            request.method(),
-            request.url(),
-            world.options.app
-        ),
+/// A line of the router (facts §4).
+fn log(world: &Arc<World>, request: &tiny_http::Request, what: &str, dyno: &str, facts: &str) {
+    let line = format!(
+        "{what} method={} path=\"{}\" host={}.example request_id={} fwd=\"127.0.0.1\" dyno={dyno} {facts} protocol=https",
+        request.method(),
+        request.url(),
+        world.options.app,
+        door::uuid(),
     );
+    world.logs.add("heroku", "router", &line);
+}
+
+fn fail(world: &Arc<World>, request: tiny_http::Request, code: &str, description: &str, dyno: &str) {
+    let what = format!("at=error code={code} desc=\"{description}\"");
+    log(world, &request, &what, dyno, "connect= service= status=503 bytes=0");
     let page = format!("<!DOCTYPE html><title>Application error</title><p>{code} {description}</p>");
     let _ = request.respond(tiny_http::Response::from_string(page).with_status_code(503));
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
@@ -50,8 +49,8 @@ pub struct Build {
 pub struct Control {
     /// From then on it is to be ended.
     pub retire: Mutex<Option<Instant>>,
-    /// The group of its process, 0 before it starts.
-    pub group: AtomicU32,
+    /// The exit code of a one-off, which the API never tells (facts §2).
+    pub exit: OnceLock<i32>,
 }
 
 /// A dyno.
@@ -62,6 +61,7 @@ pub struct Dyno {
     pub kind: String,
     pub size: String,
     pub command: String,
+    pub environment: BTreeMap<String, String>,
     pub version: u64,
     pub release: String,
     pub state: &'static str,
@@ -69,6 +69,18 @@ pub struct Dyno {
     pub updated: String,
     pub port: u16,
     pub control: Arc<Control>,
+}
+
+impl Dyno {
+    /// Runs once, and no manager keeps it up: `heroku run`, a release phase.
+    pub fn one_off(&self) -> bool {
+        self.kind == "run" || self.kind == "release"
+    }
+
+    /// Its place among those of its type, from 1.
+    pub fn index(&self) -> u32 {
+        self.name.rsplit('.').next().and_then(|index| index.parse().ok()).unwrap_or(0)
+    }
 }
 
 /// One process type.
@@ -201,9 +213,17 @@ impl State {
         self.slugs.iter().find(|slug| slug.id == id)
     }
 
+    /// Process types of the current release's Procfile that make up the formation.
+    pub fn types(&self) -> BTreeMap<String, String> {
+        let slug = self.current_release().and_then(|release| self.find_slug(release.slug.as_deref()?));
+        let mut types = slug.map(|slug| slug.types.clone()).unwrap_or_default();
+        types.remove("release");
+        types
+    }
+
     pub fn all_up(&self) -> bool {
         let wanted: u32 = self.formation.values().map(|formation| formation.quantity).sum();
-        let up = self.dynos.values().filter(|dyno| !dyno.kind.contains("run") && dyno.state == "up").count();
+        let up = self.dynos.values().filter(|dyno| !dyno.one_off() && dyno.state == "up").count();
         wanted as usize == up
     }
 
@@ -231,10 +251,7 @@ impl State {
     }
 
     pub fn formation_json(&self, kind: &str, formation: &Formation) -> Json {
-        let command = self
-            .current_release()
-            .and_then(|release| self.find_slug(release.slug.as_deref()?)?.types.get(kind).cloned())
-            .unwrap_or_default();
+        let command = self.types().remove(kind).unwrap_or_default();
         json!({
             "app": self.app_ref(), "command": command, "created_at": self.created, "id": formation.id,
             "dyno_size": { "id": "9d3a0a4e-0b1c-4a5d-8d36-3c1a5f5f0b6a", "name": formation.size },
