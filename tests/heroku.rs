@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use support::{Lab, Ran, git};
 
 const HEAD: &str = "runbook: 1\nname: own\nsummary: a test of its own\nhealth:\n  every: 500ms\nsteps:\n";
@@ -164,9 +164,25 @@ fn a_release_phase_that_fails_is_no_deploy_and_the_next_one_goes_through_the_api
     assert!(!dry.stdout.contains("to v7"), "never to a failed release: {}", dry.stdout);
 
     // Nothing to commit, "Everything up-to-date", and not live: its slug is released, and its phase fails again.
+    let again = own(&lab, &runbook, "--dry-run").expect(0);
+    assert!(again.stdout.contains("ships too"), "the commit of the first attempt is shown: {}", again.stdout);
     let releases = asked(&lab, "POST", "/releases");
-    own(&lab, &runbook, "--yes").expect(5);
+    let ran = own(&lab, &runbook, "--yes").expect(5);
     assert_eq!(asked(&lab, "POST", "/releases"), releases + 1);
+    assert!(ran.all().contains("pushed nothing"), "what was not changed is not said to be: {}", ran.all());
+    let back = |text: &str| {
+        let mut versions: Vec<String> = Vec::new();
+        for (at, found) in text.match_indices("releases:rollback v") {
+            versions.push(text[at + found.len()..].chars().take_while(char::is_ascii_digit).collect());
+        }
+        versions
+    };
+    let current = lab.admin("GET", "/apps/wizzypedia/releases", "");
+    let current: Json = serde_json::from_str(&current).expect("JSON");
+    let current = current.as_array().expect("a list").iter().find(|release| release["current"] == true);
+    let current = current.expect("one is live")["version"].to_string();
+    let told = back(&ran.all());
+    assert!(!told.is_empty() && told.iter().all(|version| *version == current), "{current}: {}", ran.all());
     std::fs::write(&flag, "").expect("a flag");
     let ran = own(&lab, &runbook, "--yes").expect(0);
     assert_eq!(asked(&lab, "POST", "/releases"), releases + 2);

@@ -178,15 +178,17 @@ impl Action for Deploy {
         }
         // Token, app and fast-forward, asked of Heroku's git before anything happens.
         git.push_check(&survey.head, &survey.branch)?;
+        if !survey.own.is_empty() {
+            preview
+                .details
+                .push("ships too, by its message this deploy's own of an earlier attempt:".to_owned());
+            preview.details.extend(listed(&survey.own));
+        }
         if !survey.foreign.is_empty() {
-            preview.details.push(format!("{} commits between what is live and HEAD:", survey.foreign.len()));
-            preview.details.extend(
-                survey
-                    .foreign
-                    .iter()
-                    .take(10)
-                    .map(|c| format!("  {} {} ({})", short(&c.sha), c.subject, c.author)),
-            );
+            preview
+                .details
+                .push(format!("{} other commits between what is live and HEAD:", survey.foreign.len()));
+            preview.details.extend(listed(&survey.foreign));
             if !self.include_commits() {
                 preview.consents.push(survey.consent(scene.app));
             }
@@ -242,6 +244,11 @@ impl Action for Deploy {
     }
 }
 
+/// Commits as the plan lists them.
+fn listed(commits: &[CommitFact]) -> impl Iterator<Item = String> + '_ {
+    commits.iter().take(10).map(|c| format!("  {} {} ({})", short(&c.sha), c.subject, c.author))
+}
+
 /// What a deploy finds before it does anything.
 struct Survey {
     head: String,
@@ -251,6 +258,8 @@ struct Survey {
     pending: Vec<TreeChange>,
     live_commit: Option<String>,
     foreign: Vec<CommitFact>,
+    /// Commits of this deploy's own, made in earlier attempts and not live.
+    own: Vec<CommitFact>,
     /// Said when it is not known what is live, so that nothing can be listed.
     unknown_since: Option<String>,
 }
@@ -323,7 +332,7 @@ impl Deploy {
         // Commits that this runbook made in earlier, failed attempts are its own: same message.
         let message = scene.fill(&self.message);
         let subject = message.lines().next().unwrap_or_default();
-        let foreign = foreign.into_iter().filter(|commit| commit.subject != subject).collect();
+        let (own, foreign) = foreign.into_iter().partition(|commit| commit.subject == subject);
         let paths = pending.iter().map(|change| change.path.clone()).collect();
         Ok(Survey {
             head: tree.head,
@@ -333,6 +342,7 @@ impl Deploy {
             pending,
             live_commit,
             foreign,
+            own,
             unknown_since,
         })
     }

@@ -205,6 +205,7 @@ pub(crate) fn before_release(scene: &Scene<'_>, live_commit: Option<String>) -> 
     Ok(Before {
         dynos: triples(&dynos, &formation),
         release: newest_version(scene)?,
+        live_release: live(scene)?.0.map(|release| release.version),
         live_commit,
         preboot: scene.observer.heroku().preboot().unwrap_or_default(),
         ..Before::default()

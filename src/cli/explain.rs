@@ -136,7 +136,7 @@ fn explain_step(
         ));
     }
     match &step.after {
-        AfterGate::Own(gate) => line(format!("done when {}", gate_words(gate))),
+        AfterGate::Own(gate) | AfterGate::IfChanged(gate) => line(format!("done when {}", gate_words(gate))),
         AfterGate::Default(within) => line(format!(
             "default gate: within {}, usage known and at most 2 points above what it was, below 95% if it was full",
             write_duration(within.as_secs_f64())

@@ -28,4 +28,8 @@ impl Env for Readings<'_> {
     fn condition(&self, path: &str) -> Option<&Expr> {
         (path == "healthy").then_some(&*self.plan.healthy)
     }
+
+    fn parts(&self, path: &str) -> &'static [&'static str] {
+        if path == "live" { &["dynos.up", "dynos.wanted", "dynos.crashed", "pages.ok"] } else { &[] }
+    }
 }

@@ -91,6 +91,11 @@ pub trait Env {
     fn value(&self, path: &str) -> Option<Value>;
     /// A named condition such as `healthy`, which is unfolded.
     fn condition(&self, path: &str) -> Option<&Expr>;
+    /// What a name is made of, shown beside it when it does not hold: `live` alone does not say why.
+    fn parts(&self, path: &str) -> &'static [&'static str] {
+        let _ = path;
+        &[]
+    }
 }
 
 /// How deep named conditions may refer to each other.
@@ -460,13 +465,15 @@ fn demands(node: &Node, name: &str) -> bool {
 }
 
 fn reads(operands: &[&Operand], env: &dyn Env) -> String {
-    let names = operands.iter().filter_map(|operand| match operand {
-        Operand::Name(name, _) => {
-            Some(env.value(name).map_or_else(|| format!("{name} unknown"), |value| format!("{name} {value}")))
-        }
-        Operand::Literal(..) => None,
-    });
-    names.collect::<Vec<_>>().join(", ")
+    let mut told = Vec::new();
+    for operand in operands {
+        let Operand::Name(name, _) = operand else { continue };
+        let value = env.value(name);
+        let parts = if value == Some(Value::Truth(true)) { &[] } else { env.parts(name) };
+        told.push(value.map_or_else(|| format!("{name} unknown"), |value| format!("{name} {value}")));
+        told.extend(parts.iter().filter_map(|part| env.value(part).map(|value| format!("{part} {value}"))));
+    }
+    told.join(", ")
 }
 
 fn compare(a: &Value, operator: Operator, b: &Value) -> Truth {

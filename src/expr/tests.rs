@@ -19,6 +19,9 @@ impl Env for World {
     fn condition(&self, path: &str) -> Option<&Expr> {
         if path == "healthy" { self.healthy.as_ref() } else { None }
     }
+    fn parts(&self, path: &str) -> &'static [&'static str] {
+        if path == "live" { &["dynos.up", "pages.ok"] } else { &[] }
+    }
 }
 
 struct Names;
@@ -84,6 +87,16 @@ fn clauses_say_what_was_measured() {
     let seen = Expr::parse("usage < 40% and live").unwrap().evaluate(&env);
     let told: Vec<_> = seen.clauses.iter().map(|c| (c.text.as_str(), c.reads.as_str(), c.truth)).collect();
     assert_eq!(told, [("usage < 40%", "usage 97%", Truth::False), ("live", "live unknown", Truth::Unknown)]);
+}
+
+#[test]
+fn a_name_that_does_not_hold_says_what_it_is_made_of() {
+    let reads = |live: bool| {
+        let env = world(&[("live", Value::Truth(live)), ("pages.ok", Value::Ratio(0.0))]);
+        Expr::parse("live").unwrap().evaluate(&env).clauses[0].reads.clone()
+    };
+    assert_eq!(reads(false), "live false, pages.ok 0%", "what is not measured is left out");
+    assert_eq!(reads(true), "live true");
 }
 
 #[test]

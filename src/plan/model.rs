@@ -163,6 +163,8 @@ pub struct Gate {
 pub enum AfterGate {
     /// Its own.
     Own(Gate),
+    /// A remedy's: only what it has changed is to be proven.
+    IfChanged(Gate),
     /// The default of a mutating step, within this time.
     Default(Duration),
     /// Switched off, with the reason that the file gives.

@@ -480,7 +480,7 @@ impl<'f> Builder<'f> {
             when: None,
             if_unknown: IfUnknown::default(),
             before: None,
-            after: AfterGate::Own(Gate {
+            after: AfterGate::IfChanged(Gate {
                 until: Arc::new(live()),
                 hold: Duration::from_secs(3),
                 within: REMEDY_GATE,

@@ -126,6 +126,9 @@ pub struct Before {
     /// Version of the newest release, for a rollback, promotion or push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<u64>,
+    /// Version of the release that was live, for a push, rollback or promotion: what to go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_release: Option<u64>,
     /// The live commit, for a push, rollback or promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_commit: Option<String>,
@@ -213,8 +216,11 @@ impl Change {
     }
 
     /// What it has changed, in the past tense, for the summary.
-    pub fn past(&self) -> String {
+    pub fn past(&self, effect: &Effect) -> String {
         match self {
+            Self::Push { commit, branch } if matches!(effect, Effect::Pushed { up_to_date: true }) => {
+                format!("pushed nothing: {branch} held {} already", short(commit))
+            }
             Self::Restart { scope: DynoScope::All } => "restarted every dyno".to_owned(),
             Self::Restart { scope: DynoScope::Kind(kind) } => format!("restarted the {kind} dynos"),
             Self::Restart { scope: DynoScope::One(name) } => format!("restarted {name}"),
@@ -238,7 +244,7 @@ impl Change {
                 Some(quantity) => format!("heroku ps:scale {kind}={quantity} --app {app}"),
                 None => format!("heroku ps:scale {kind}=N --app {app} (the number before was not readable)"),
             },
-            Self::Rollback { .. } | Self::Promote { .. } => match before.release {
+            Self::Rollback { .. } | Self::Promote { .. } => match before.live_release {
                 Some(version) => format!("heroku releases:rollback v{version} --app {app}"),
                 None => format!("heroku releases --app {app}, then releases:rollback"),
             },
@@ -246,7 +252,10 @@ impl Change {
                 Effect::Committed { commit } => format!("git revert --no-edit {}", short(commit)),
                 _ => "git revert --no-edit HEAD".to_owned(),
             },
-            Self::Push { .. } => match before.release {
+            Self::Push { .. } if matches!(effect, Effect::Pushed { up_to_date: true }) => {
+                "nothing to take back".to_owned()
+            }
+            Self::Push { .. } => match before.live_release {
                 Some(version) => {
                     format!("runbook run rollback, or heroku releases:rollback v{version} --app {app}")
                 }

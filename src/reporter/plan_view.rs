@@ -132,7 +132,7 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
         line(inner, &format!("must hold {within}: {until}{}", reading(view, &step.id, "condition")));
     }
     match &step.after {
-        AfterGate::Own(gate) => {
+        AfterGate::Own(gate) | AfterGate::IfChanged(gate) => {
             line(inner, &format!("gate: {}{}", gate_words(gate), reading(view, &step.id, "gate")));
         }
         AfterGate::Default(within) if view.plan.record.target.database.is_none() => {

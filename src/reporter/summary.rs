@@ -136,7 +136,7 @@ impl Summary {
         };
         say("this run has no end: it still runs, or its process died.");
         for (change, before, effect) in &self.done {
-            say(&format!("  {} — {}", change.past(), change.way_back(&self.app, before, effect)));
+            say(&format!("  {} — {}", change.past(effect), change.way_back(&self.app, before, effect)));
         }
         for request in self.in_doubt() {
             say(&format!("  in doubt: {request} — it may have taken effect: look before doing it again"));
@@ -218,7 +218,7 @@ impl Summary {
         } else {
             say("changed, and how to go back:");
             for (change, before, effect) in &self.done {
-                say(&format!("  {} — {}", change.past(), change.way_back(app, before, effect)));
+                say(&format!("  {} — {}", change.past(effect), change.way_back(app, before, effect)));
             }
         }
         for request in self.in_doubt() {

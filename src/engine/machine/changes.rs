@@ -143,7 +143,10 @@ impl Machine {
             return;
         }
         let watch = match &step.after {
-            AfterGate::Own(gate) => Some(self.fresh_watch(gate.clone(), GateKind::After, now)),
+            AfterGate::IfChanged(_) if !changed => None,
+            AfterGate::Own(gate) | AfterGate::IfChanged(gate) => {
+                Some(self.fresh_watch(gate.clone(), GateKind::After, now))
+            }
             AfterGate::Default(within) if changed || dry => self.default_gate(*within, now),
             AfterGate::Default(_) | AfterGate::None(_) | AfterGate::NotNeeded => None,
         };
