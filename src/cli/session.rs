@@ -154,13 +154,14 @@ impl<'a> Session<'a> {
         if previews.failures.is_empty() {
             return Ok(());
         }
-        let mut text = String::from("nothing was changed; these steps cannot be done:");
+        let mut text = String::new();
         for (step, failure) in &previews.failures {
-            text.push_str(&format!("\nerror: step {step}: {failure}"));
+            text.push_str(&format!("error: step {step} cannot be done: {failure}\n"));
             for line in failure_lines(failure) {
-                text.push_str(&format!("\n{line}"));
+                text.push_str(&format!("{line}\n"));
             }
         }
+        text.push_str("nothing was changed");
         Err(Stop::new(9, text))
     }
 
