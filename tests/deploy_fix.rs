@@ -27,6 +27,8 @@ fn a_leak_is_healed_and_the_dry_run_before_it_left_no_trace() {
         "DELETE /apps/wizzypedia/dynos",
         "LocalSettings.php",
         "gate:",
+        "connections: ",
+        " after it",
     ] {
         assert!(dry.stdout.contains(wanted), "{wanted} is in the preview:\n{}", dry.stdout);
     }

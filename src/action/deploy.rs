@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{
-    Released, await_release, await_replaced, before_release, live, missing_release, overlap, patient,
-};
+use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release, patient};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
@@ -142,7 +141,7 @@ impl Action for Deploy {
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
         let survey = self.survey(scene)?;
         let git = scene.observer.git();
-        let mut preview = Preview { forecast: overlap(scene), ..Preview::default() };
+        let mut preview = Preview { forecast: forecast::overlap(scene), ..Preview::default() };
         let head = short(&survey.head);
         if survey.pending.is_empty() {
             preview.summary = format!("push {head} to {} of {}", survey.branch, scene.app);

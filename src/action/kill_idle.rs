@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::forecast;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
@@ -242,6 +243,9 @@ impl Action for KillIdle {
                 }));
                 if sessions.len() > SHOWN {
                     preview.details.push(format!("  … and {} more, each younger", sessions.len() - SHOWN));
+                }
+                if !sessions.is_empty() {
+                    preview.forecast = forecast::kill(scene, sessions.len());
                 }
                 preview.nothing_to_do = sessions.is_empty();
                 preview.unknown.push("who is idle then: listed anew and re-checked when reached".to_owned());

@@ -9,6 +9,7 @@ mod confirm;
 mod deploy;
 mod diagnose;
 mod diagnosis;
+mod forecast;
 mod kill_idle;
 mod param;
 mod proof;

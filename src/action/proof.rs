@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::scene::{Failure, Scene};
-use super::verb::{Forecast, Next};
-use crate::health::{Metric, Moment, Value};
+use super::verb::Next;
+use crate::health::Moment;
 use crate::platform::{Before, Dyno, DynoTriple, Fault, FaultKind, Formation, Release, ReleaseStatus, short};
 
 /// How often dynos are looked at while a replacement is awaited; the observer keeps the read budget.
@@ -310,33 +310,6 @@ fn release_log(scene: &Scene<'_>) -> Vec<String> {
             .collect(),
         Err(fault) => vec![format!("(its log could not be read: {fault})")],
     }
-}
-
-/// Connections during and after a step that starts `dynos` new web dynos while as many old ones may still run.
-pub(crate) fn overlap(scene: &Scene<'_>) -> Option<Forecast> {
-    let count = |metric| match scene.metrics.get(&metric) {
-        Some(Value::Count(number)) => Some(whole(*number)),
-        _ => None,
-    };
-    let used = count(Metric::Used)?;
-    let limit = count(Metric::Limit);
-    let dynos = count(Metric::DynosWanted)?;
-    let processes = scene.observer.heroku().web_concurrency().ok().flatten();
-    let (during, basis) = match processes {
-        Some(processes) => (
-            Some(used + dynos * processes),
-            format!(
-                "{used} now, and up to {dynos} dynos × {processes} processes (WEB_CONCURRENCY) starting beside the old ones"
-            ),
-        ),
-        None => (
-            None,
-            format!(
-                "{used} now; old and new dynos overlap for up to 30 s; WEB_CONCURRENCY is not set, so the new share is measured when reached"
-            ),
-        ),
-    };
-    Some(Forecast { during, after: None, limit, basis })
 }
 
 /// A count as a whole number.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Wanted, await_replaced, overlap, triples};
+use super::proof::{Wanted, await_replaced, triples};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
@@ -167,7 +168,7 @@ impl Action for Restart {
                 .filter(|dyno| self.means(&dyno.name))
                 .map(|dyno| format!("{} since {}", dyno.name, dyno.created_at))
                 .collect(),
-            forecast: overlap(scene),
+            forecast: forecast::overlap(scene),
             ..Preview::default()
         };
         if !self.force() {

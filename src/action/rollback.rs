@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::deploy::stat_line;
+use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release, overlap};
+use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
@@ -117,7 +118,7 @@ impl Action for Rollback {
             Method::Release => self.preview_release(scene)?,
         };
         if !preview.nothing_to_do {
-            preview.forecast = overlap(scene);
+            preview.forecast = forecast::overlap(scene);
         }
         Ok(preview)
     }

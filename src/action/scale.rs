@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::{crash, patient, triples};
 use super::scene::{Failure, Progress, Scene};
@@ -122,6 +123,7 @@ impl Action for Scale {
         self.within_size(scene, &row)?;
         preview.summary =
             format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
+        preview.forecast = forecast::scaled(scene, row.quantity, to);
         preview.requests.push(Change::Scale { kind: row.kind, quantity: to }.request(scene.app));
         Ok(preview)
     }

@@ -210,12 +210,11 @@ fn preview_view(line: &mut impl FnMut(usize, &str), inner: usize, preview: &Prev
         line(inner, &format!("… and {} lines more", preview.details.len() - DETAILS));
     }
     if let Some(forecast) = &preview.forecast {
-        let number =
-            |value: Option<u64>| value.map_or("not known before".to_owned(), |value| value.to_string());
-        let mut text = format!("connections: up to {} during it", number(forecast.during));
-        if let Some(after) = forecast.after {
-            text.push_str(&format!(", about {after} after"));
-        }
+        let mut parts = Vec::new();
+        parts.extend(forecast.during.map(|during| format!("up to {during} during it")));
+        parts.extend(forecast.after.map(|after| format!("about {after} after it")));
+        let known = if parts.is_empty() { "not known before it".to_owned() } else { parts.join(", ") };
+        let mut text = format!("connections: {known}");
         if let Some(limit) = forecast.limit {
             text.push_str(&format!(", limit {limit}"));
             if forecast.during.is_some_and(|during| during > limit) {
