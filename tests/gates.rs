@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -141,16 +140,7 @@ fn the_first_interrupt_finishes_what_is_in_hand_and_exits_with_130() {
         "own",
         &format!("{HEAD}steps:\n  - id: wait\n    wait: {{ until: usage > 99%, within: 60s }}\n"),
     );
-    #[expect(clippy::disallowed_methods, reason = "a run that is to be interrupted")]
-    let child = Command::new(support::binary())
-        .args(["run", "own", "--runbooks", &own, "--yes", "--json"])
-        .current_dir(&lab.wiki)
-        .envs(&lab.environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
+    let child = lab.start(&["run", "own", "--runbooks", &own, "--yes", "--json"]);
     support::until("the run is in its journal", Duration::from_secs(20), || {
         lab.state().contains("step_started")
     });

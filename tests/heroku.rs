@@ -110,16 +110,7 @@ fn a_restart_is_proven_or_not_claimed() {
     // The API is down for a while after it was accepted: the run waits, and the database goes on.
     let order = json!({ "method": "GET", "path": "/apps/wizzypedia/dynos", "fault": "html", "times": 7 });
     let states = json!({ "method": "GET", "path": "/apps/wizzypedia/dynos", "fault": { "state": "provisioning" }, "times": 2 });
-    #[expect(clippy::disallowed_methods, reason = "the fault is ordered while it runs")]
-    let child = Command::new(support::binary())
-        .args(["run", "own", "--runbooks", &restart, "--yes", "--json"])
-        .current_dir(&lab.wiki)
-        .envs(&lab.environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
+    let child = lab.start(&["run", "own", "--runbooks", &restart, "--yes", "--json"]);
     support::until("the restart is accepted", Duration::from_secs(30), || lab.retired() > retired);
     lab.fault(&order);
     lab.fault(&states);

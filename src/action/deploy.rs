@@ -112,16 +112,8 @@ impl Action for Deploy {
 
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
-        self.branch.bind(bindings, &mut faults);
+        super::param::bind_branch(&mut self.branch, bindings, &mut faults);
         super::param::bind_some(&mut self.include_commits, bindings, &mut faults);
-        let branch = self.branch.or("master".to_owned());
-        if branch != "master" && branch != "main" {
-            let fault = Diagnostic::error(
-                self.branch.text.span,
-                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
-            );
-            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
-        }
         for (path, _) in &mut self.add {
             let before = faults.len();
             path.bind(bindings, &mut faults);

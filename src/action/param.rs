@@ -204,6 +204,19 @@ impl<T: Scalar> Param<T> {
     }
 }
 
+/// Binds the branch of a push: Heroku accepts any name, and releases these two only.
+pub(crate) fn bind_branch(branch: &mut Param<String>, bindings: &Bindings, faults: &mut Vec<Diagnostic>) {
+    branch.bind(bindings, faults);
+    let name = branch.or("master".to_owned());
+    if name != "master" && name != "main" {
+        let fault = Diagnostic::error(
+            branch.text.span,
+            format!("Heroku deploys `master` and `main` only, not `{name}`"),
+        );
+        faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
+    }
+}
+
 /// Binds an optional parameter.
 pub fn bind_some<T: Scalar>(param: &mut Option<Param<T>>, bindings: &Bindings, faults: &mut Vec<Diagnostic>) {
     if let Some(param) = param {

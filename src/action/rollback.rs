@@ -85,29 +85,13 @@ impl Action for Rollback {
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.method.bind(bindings, &mut faults);
-        self.branch.bind(bindings, &mut faults);
+        super::param::bind_branch(&mut self.branch, bindings, &mut faults);
         super::param::bind_some(&mut self.again, bindings, &mut faults);
-        let branch = self.branch.or("master".to_owned());
-        if branch != "master" && branch != "main" {
-            let fault = Diagnostic::error(
-                self.branch.text.span,
-                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
-            );
-            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
-        }
         let method = self.method.or("revert".to_owned());
         if !METHODS.contains(&method.as_str()) {
             let fault =
                 Diagnostic::error(self.method.text.span, format!("`{method}` is no way to roll back"));
             faults.push(fault.help("`revert` or `release`"));
-        }
-        let branch = self.branch.or("master".to_owned());
-        if branch != "master" && branch != "main" {
-            let fault = Diagnostic::error(
-                self.branch.text.span,
-                format!("Heroku deploys `master` and `main` only, not `{branch}`"),
-            );
-            faults.push(fault.help("other branches are accepted and ignored: nothing would be released"));
         }
         faults
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -191,6 +191,19 @@ impl Lab {
         let mut environment = self.environment.clone();
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         runbook(&self.wiki, &environment, arguments)
+    }
+
+    /// `runbook …` in the wiki's working tree, in the background; its stdout is piped.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        Command::new(binary())
+            .args(arguments)
+            .current_dir(&self.wiki)
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts")
     }
 
     pub fn run_with(&self, variable: (&str, &str), arguments: &[&str]) -> Ran {
