@@ -104,12 +104,12 @@ impl Server {
         std::fs::create_dir_all(&options.dir)?;
         let root = rustix::process::geteuid().is_root();
         let mut install = door::command(program(&options.path, &["mariadb-install-db", "mysql_install_db"])?);
-        // A starting server deletes what looks like its own leftovers in the temporary folder: never a shared one.
-        let temporary = format!("--tmpdir={}", options.dir.display());
-        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(temporary).args([
+        // `--force`: a machine that cannot look up its own name can rehearse all the same.
+        install.arg("--no-defaults").arg(format!("--datadir={}", data.display())).args([
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
+            "--force",
         ]);
         // A server that starts removes the temporary tables it finds: never in a folder that another one uses too.
         install.arg(format!("--tmpdir={}", options.dir.display()));

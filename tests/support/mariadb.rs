@@ -68,7 +68,14 @@ impl Server {
         let user = Command::new("id").arg("-un").output().expect("id starts").stdout;
         let user = format!("--user={}", String::from_utf8_lossy(&user).trim());
         let installed = Command::new(program("mariadb-install-db"))
-            .args(["--no-defaults", &data, &temporary, &user, "--auth-root-authentication-method=normal"])
+            .args([
+                "--no-defaults",
+                &data,
+                &temporary,
+                &user,
+                "--auth-root-authentication-method=normal",
+                "--force",
+            ])
             .args(["--skip-test-db", "--skip-name-resolve"])
             .output()
             .expect("mariadb-install-db starts");
