@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release, patient};
+use super::proof::{Released, await_release, await_replaced, before_release, missing_release, patient};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
@@ -196,11 +196,11 @@ impl Action for Deploy {
             return Self::prove(scene, promoted.unwrap_or(pushed), pushed);
         }
         // What this step committed is shipped, and nothing that somebody put on top of it since.
-        if let Some(Made { effect: Effect::Committed { commit }, before, .. }) =
+        if let Some(Made { effect: Effect::Committed { commit }, .. }) =
             made(|change| matches!(change, Change::Commit { .. }))
         {
             let change = Change::Push { commit: commit.clone(), branch: self.branch.or("master".to_owned()) };
-            return Ok(Next::Change { change, before: before_release(scene, before.live_commit.clone())? });
+            return Ok(Next::Change { change, before: before_release(scene)? });
         }
         let survey = self.survey(scene)?;
         if !survey.foreign.is_empty() && !self.include_commits() {
@@ -230,7 +230,7 @@ impl Action for Deploy {
                 ..Done::default()
             }));
         }
-        let before = before_release(scene, survey.live_commit.clone())?;
+        let before = before_release(scene)?;
         Ok(Next::Change { change: Change::Push { commit: survey.head, branch: survey.branch }, before })
     }
 }
@@ -295,7 +295,8 @@ impl Deploy {
         }
         let paths = git.expand(&patterns(&self.add))?;
         let pending = git.pending(&paths)?;
-        let (current, live_commit) = live(scene)?;
+        let running = scene.observer.running()?;
+        let (current, live_commit) = (running.release, running.commit);
         let (foreign, unknown_since) = match &live_commit {
             Some(live) if *live != tree.head => match git.commits_between(live, &tree.head) {
                 Ok(commits) => {
@@ -350,7 +351,7 @@ impl Deploy {
                 if matches!(pushed.effect, Effect::Pushed { up_to_date: true })
                     && matches!(last.change, Change::Push { .. }) =>
             {
-                return Self::promote(scene, commit, &last.before);
+                return Self::promote(scene, commit);
             }
             Released::Missing => {
                 return missing_release(scene, format!("proving the deploy of {}", short(commit)), last.at);
@@ -374,7 +375,7 @@ impl Deploy {
 
     /// Git has the commit, but it is not live (after a release rollback, or a failed release phase): release the slug
     /// that was built from it.
-    fn promote(scene: &Scene<'_>, commit: &str, before: &Before) -> Result<Next, Failure> {
+    fn promote(scene: &Scene<'_>, commit: &str) -> Result<Next, Failure> {
         let releases = match patient(scene.observer.heroku().releases(40))? {
             Ok(releases) => releases,
             Err(wait) => return Ok(wait),
@@ -391,7 +392,7 @@ impl Deploy {
             };
             if built.as_deref() == Some(commit) {
                 let change = Change::Promote { slug, commit: commit.to_owned() };
-                let before = before_release(scene, before.live_commit.clone())?;
+                let before = before_release(scene)?;
                 return Ok(Next::Change { change, before });
             }
             seen.push(slug);

@@ -1,7 +1,7 @@
 //! What a step is expected to do to the number of connections, said before it. It must never claim more than it can
 //! reckon: what is not known stays `None`, and the basis says so.
 
-use super::proof::whole;
+use super::param::whole;
 use super::scene::Scene;
 use super::verb::Forecast;
 use crate::health::{Metric, Value};
@@ -29,7 +29,7 @@ pub(crate) fn overlap(scene: &Scene<'_>) -> Option<Forecast> {
     let dynos = count(scene, Metric::DynosWanted).filter(|dynos| *dynos > 0)?;
     let limit = count(scene, Metric::Limit);
     let now = now(scene);
-    let Some(processes) = scene.observer.heroku().web_concurrency().ok().flatten() else {
+    let Some(processes) = scene.observer.processes().ok().flatten() else {
         let basis = format!(
             "{now}; old and new dynos overlap for up to 30 s; WEB_CONCURRENCY is not set, so the new share is measured when reached"
         );
@@ -64,7 +64,7 @@ pub(crate) fn scaled(scene: &Scene<'_>, from: u64, to: u64) -> Option<Forecast> 
     let limit = count(scene, Metric::Limit);
     let now = now(scene);
     if to >= from {
-        let processes = scene.observer.heroku().web_concurrency().ok().flatten();
+        let processes = scene.observer.processes().ok().flatten();
         let more = processes.map(|processes| used + (to - from) * processes);
         let basis = match processes {
             Some(processes) => format!("{now}, and up to {} dynos × {processes} processes more", to - from),

@@ -75,7 +75,7 @@ impl Scalar for u64 {
     }
     fn from_value(value: &Value) -> Option<Self> {
         match value {
-            Value::Count(number) if number.fract() == 0.0 => Some(super::proof::whole(*number)),
+            Value::Count(number) if number.fract() == 0.0 => Some(whole(*number)),
             _ => None,
         }
     }
@@ -272,6 +272,16 @@ fn not_bound(name: &str, text: &Spanned<String>, bindings: &Bindings) -> Diagnos
         None if name == "item" => fault.help("`item` is known in a step with `for_each`"),
         None => fault.help("declare it under `inputs:`"),
     }
+}
+
+/// A count as a whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are small and not negative"
+)]
+pub(crate) fn whole(number: f64) -> u64 {
+    number.max(0.0).round() as u64
 }
 
 #[cfg(test)]

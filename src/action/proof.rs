@@ -177,36 +177,16 @@ pub(crate) fn crash(scene: &Scene<'_>, names: &[String]) -> Failure {
     Failure { fault, evidence }
 }
 
-/// The release that runs, and the commit it was built from.
-pub(crate) fn live(scene: &Scene<'_>) -> Result<(Option<Release>, Option<String>), Failure> {
-    let heroku = scene.observer.heroku();
-    let mut releases = heroku.releases(10)?;
-    if releases.len() == 10 && !releases.iter().any(|release| release.current) {
-        // Many failed ones in a row.
-        releases = heroku.releases(200)?;
-    }
-    let Some(current) = releases.iter().find(|release| release.current) else { return Ok((None, None)) };
-    let commit = match &current.slug {
-        Some(slug) => scene.observer.commit_of(slug)?,
-        None => None,
-    };
-    Ok((Some(current.clone()), commit))
-}
-
-/// Version of the newest release, failed and pending ones included.
-pub(crate) fn newest_version(scene: &Scene<'_>) -> Result<Option<u64>, Failure> {
-    Ok(scene.observer.heroku().releases(1)?.first().map(|release| release.version))
-}
-
 /// What is noted before a push or a release.
-pub(crate) fn before_release(scene: &Scene<'_>, live_commit: Option<String>) -> Result<Before, Failure> {
+pub(crate) fn before_release(scene: &Scene<'_>) -> Result<Before, Failure> {
+    let running = scene.observer.running()?;
     let dynos = scene.observer.heroku().dynos()?;
     let formation = scene.observer.heroku().formation()?;
     Ok(Before {
         dynos: triples(&dynos, &formation),
-        release: newest_version(scene)?,
-        live_release: live(scene)?.0.map(|release| release.version),
-        live_commit,
+        release: running.newest,
+        live_release: running.release.map(|release| release.version),
+        live_commit: running.commit,
         preboot: scene.observer.heroku().preboot().unwrap_or_default(),
         ..Before::default()
     })
@@ -310,16 +290,6 @@ fn release_log(scene: &Scene<'_>) -> Vec<String> {
             .collect(),
         Err(fault) => vec![format!("(its log could not be read: {fault})")],
     }
-}
-
-/// A count as a whole number.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts are small and not negative"
-)]
-pub(crate) fn whole(number: f64) -> u64 {
-    number.max(0.0).round() as u64
 }
 
 #[cfg(test)]

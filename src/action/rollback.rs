@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::deploy::stat_line;
 use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Released, await_release, await_replaced, before_release, live, missing_release};
+use super::proof::{Released, await_release, await_replaced, before_release, missing_release};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
-use crate::platform::{Before, Change, CommitFact, Effect, Fault, FaultKind, Release, ReleaseStatus, short};
+use crate::platform::{
+    Before, Change, CommitFact, Effect, Fault, FaultKind, Release, ReleaseStatus, Running, short,
+};
 use crate::source::Diagnostic;
 
 /// How to go back.
@@ -150,8 +152,7 @@ impl Rollback {
                 .hint("commit them or `git restore --staged` them first")
                 .into());
         }
-        let (_, live_commit) = live(scene)?;
-        match live_commit {
+        match scene.observer.running()?.commit {
             Some(live) if live == tree.head => {}
             Some(live) => {
                 let why = format!("what is live ({}) is not HEAD ({})", short(&live), short(&tree.head));
@@ -239,7 +240,7 @@ impl Rollback {
                 Effect::Committed { commit } => commit.clone(),
                 _ => scene.observer.git().tree()?.head,
             };
-            let before = before_release(scene, last.before.live_commit.clone())?;
+            let before = before_release(scene)?;
             return Ok(Next::Change {
                 change: Change::Push { commit, branch: self.branch.or("master".to_owned()) },
                 before,
@@ -283,7 +284,7 @@ impl Rollback {
     /// The release to go back to after a failed deploy of this run: one of what was live when the run began.
     fn as_at_start(scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
         let what = || format!("taking this run's release of {} back", scene.app);
-        let (Some(current), now) = live(scene)? else {
+        let Running { release: Some(current), commit: now, .. } = scene.observer.running()? else {
             return Err(Fault::new(FaultKind::Missing, what(), "no release is current").into());
         };
         let Some(wanted) = scene.run.live_at_start.as_deref() else { return Self::earlier(scene) };
@@ -335,8 +336,7 @@ impl Rollback {
         if !self.only_own {
             return Ok(false);
         }
-        let (_, now) = live(scene)?;
-        Ok(now == scene.run.live_at_start)
+        Ok(scene.observer.running()?.commit == scene.run.live_at_start)
     }
 
     fn preview_release(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
@@ -373,8 +373,7 @@ impl Rollback {
             }
             let (target, _) = if self.only_own { Self::as_at_start(scene)? } else { Self::earlier(scene)? };
             Self::config(scene, &target)?;
-            let (_, live_commit) = live(scene)?;
-            let before = before_release(scene, live_commit)?;
+            let before = before_release(scene)?;
             return Ok(Next::Change {
                 change: Change::Rollback { release: target.id, version: target.version },
                 before,

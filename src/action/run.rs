@@ -65,6 +65,7 @@ impl Verb for Run {
         None
     }
 }
+
 impl Run {
     fn change(&self, scene: &Scene<'_>) -> Change {
         Change::Command { argv: self.argv.iter().map(|text| scene.fill(text)).collect() }

@@ -106,14 +106,8 @@ impl<'a> Session<'a> {
             }
         }
         self.latest = latest;
-        let heroku = observer.heroku();
-        self.preboot = heroku.preboot().unwrap_or_default();
-        if let Ok(releases) = heroku.releases(10)
-            && let Some(slug) =
-                releases.into_iter().find(|release| release.current).and_then(|release| release.slug)
-        {
-            self.facts.live_at_start = heroku.slug(&slug).ok().and_then(|slug| slug.commit);
-        }
+        self.preboot = observer.heroku().preboot().unwrap_or_default();
+        self.facts.live_at_start = observer.running().ok().and_then(|running| running.commit);
     }
 
     fn look(&self) -> Previews {

@@ -8,7 +8,7 @@ use crate::health::Moment;
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
-use super::facts::{Dyno, Formation, Release};
+use super::facts::{Dyno, Formation, Release, Running};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use super::watch::{AppWatch, Seen};
 use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
@@ -65,6 +65,33 @@ impl Observer {
     /// When Heroku could not be asked.
     pub fn commit_of(&self, slug: &str) -> Result<Option<String>, Fault> {
         self.watch.commit(&*self.heroku, slug)
+    }
+
+    /// Processes of a web dyno (`WEB_CONCURRENCY`), as set when the plan was made: for forecasts.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn processes(&self) -> Result<Option<u64>, Fault> {
+        self.watch.processes(&*self.heroku, self.clock.now())
+    }
+
+    /// What runs now. Read anew each time: for plans and before changes, not for waiting.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn running(&self) -> Result<Running, Fault> {
+        let mut releases = self.heroku.releases(10)?;
+        let newest = releases.first().map(|release| release.version);
+        if releases.len() == 10 && !releases.iter().any(|release| release.current) {
+            // Many failed ones in a row.
+            releases = self.heroku.releases(200)?;
+        }
+        let release = releases.into_iter().find(|release| release.current);
+        let commit = match release.as_ref().and_then(|release| release.slug.as_deref()) {
+            Some(slug) => self.commit_of(slug)?,
+            None => None,
+        };
+        Ok(Running { newest, release, commit })
     }
 
     /// Heroku's side.

@@ -109,6 +109,17 @@ pub enum ReleaseStatus {
     Other(String),
 }
 
+/// What runs now, as far as the platform tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Version of the newest release, failed and pending ones included.
+    pub newest: Option<u64>,
+    /// The release that runs.
+    pub release: Option<Release>,
+    /// The commit it was built from.
+    pub commit: Option<String>,
+}
+
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {

@@ -28,8 +28,8 @@ pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
 pub use facts::{
     App, Build, BuildOrigin, Census, CensusGroup, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno,
-    Formation, IdleSession, LogLine, Release, ReleaseStatus, Slug, Statement, Transaction, TreeChange,
-    TreeState,
+    Formation, IdleSession, LogLine, Release, ReleaseStatus, Running, Slug, Statement, Transaction,
+    TreeChange, TreeState,
 };
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};

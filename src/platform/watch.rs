@@ -42,6 +42,8 @@ struct State {
     releases: Option<Seen<Vec<Release>>>,
     /// A slug never changes: its commit is read once.
     commits: BTreeMap<String, Option<String>>,
+    /// `WEB_CONCURRENCY`, once read: config vars are secrets, and are not fetched for each step of a plan.
+    processes: Option<Seen<Option<u64>>>,
 }
 
 /// The shared view.
@@ -94,13 +96,28 @@ impl AppWatch {
         budget.look(releases, fresh, since, now, || heroku.releases(RELEASES))
     }
 
+    /// Processes of a web dyno, as set when first asked.
+    pub(in crate::platform) fn processes(
+        &self,
+        heroku: &dyn HerokuReads,
+        now: Moment,
+    ) -> Result<Option<u64>, Fault> {
+        let mut state = self.state();
+        if let Some(processes) = &state.processes {
+            return Ok(processes.value);
+        }
+        let value = heroku.web_concurrency()?;
+        state.processes = Some(Seen { value, at: now });
+        Ok(value)
+    }
+
     /// The commit that a slug was built from.
     pub(in crate::platform) fn commit(
         &self,
         heroku: &dyn HerokuReads,
         slug: &str,
     ) -> Result<Option<String>, Fault> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if let Some(commit) = state.commits.get(slug) {
             return Ok(commit.clone());
         }

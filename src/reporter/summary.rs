@@ -127,6 +127,14 @@ impl Summary {
             .map(|(_, change, _)| change.request(&self.app))
     }
 
+    /// What was changed, and how to go back.
+    fn changed(&self) -> impl Iterator<Item = String> + '_ {
+        let line = |(change, before, effect): &(Change, Before, Effect)| {
+            format!("  {} — {}", change.past(effect), change.way_back(&self.app, before, effect))
+        };
+        self.done.iter().map(line)
+    }
+
     /// A run without an end: it still runs, or its process died.
     fn unended(&self, width: usize) -> String {
         let mut out = String::new();
@@ -135,8 +143,8 @@ impl Summary {
             out.push('\n');
         };
         say("this run has no end: it still runs, or its process died.");
-        for (change, before, effect) in &self.done {
-            say(&format!("  {} — {}", change.past(effect), change.way_back(&self.app, before, effect)));
+        for line in self.changed() {
+            say(&line);
         }
         for request in self.in_doubt() {
             say(&format!("  in doubt: {request} — it may have taken effect: look before doing it again"));
@@ -184,7 +192,6 @@ impl Summary {
             out.push('\n');
         };
         say("");
-        let app = &self.app;
         match end.outcome {
             Outcome::Done => say(&format!("done in {}: every gate held.", took(end.took_ms))),
             outcome => {
@@ -217,8 +224,8 @@ impl Summary {
             say("changed: nothing for certain.");
         } else {
             say("changed, and how to go back:");
-            for (change, before, effect) in &self.done {
-                say(&format!("  {} — {}", change.past(effect), change.way_back(app, before, effect)));
+            for line in self.changed() {
+                say(&line);
             }
         }
         for request in self.in_doubt() {
