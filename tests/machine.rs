@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook::action::{Done, Failure, Next, Progress, Status};
-use runbook::engine::{Config, Event, Input, Machine, Outcome, Performance, Request, StepStatus};
+use runbook::engine::{Clearance, Config, Event, Input, Machine, Outcome, Performance, Request, StepStatus};
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
 use runbook::platform::{
@@ -120,6 +120,7 @@ impl<'w> World<'w> {
                     self.changed_at.push(now / 1000);
                     Input::Performed((self.perform)(&change))
                 }
+                Request::Clear { .. } => Input::Cleared(Clearance::Clear),
                 Request::Reconcile { .. } => Input::Reconciled((self.reconcile)()),
                 Request::Wait { until, .. } => {
                     now = until.0.min(number * 1000).max(now + 1);
@@ -296,7 +297,33 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     happened.reconcile = Box::new(|| Ok(Reconciled::Happened(Effect::Accepted)));
     let told = happened.run(steps);
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "found done, not repeated");
-    assert!(told.seconds >= 7, "not read back before: {}", told.seconds);
+    assert!(told.seconds < 7, "that it happened is certain at once: {}", told.seconds);
+
+    // It lands after it was looked for: what has not happened yet may happen.
+    let mut looks = 0;
+    let mut late = World::at(|_, _| usage(0.1));
+    late.perform = Box::new(move |_| lost());
+    late.reconcile = Box::new(move || {
+        looks += 1;
+        Ok(if looks < 3 { Reconciled::DidNotHappen } else { Reconciled::Happened(Effect::Accepted) })
+    });
+    let told = late.run(steps);
+    assert_eq!(
+        (told.outcome(), told.changes),
+        (Outcome::Done, 1),
+        "looked for until it could no longer land"
+    );
+
+    // It never lands: it is repeated once, and not before it could no longer land.
+    let mut sent = 0;
+    let mut never = World::at(|_, _| usage(0.1));
+    never.perform = Box::new(move |_| {
+        sent += 1;
+        if sent == 1 { lost() } else { Performance::Done(Effect::Accepted) }
+    });
+    let told = never.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 2), "proven not to have happened");
+    assert!(told.seconds >= 7, "not before: {}", told.seconds);
 
     // The API is down when it is to be read back: it is asked again until it answers.
     let mut looks = 0;
@@ -315,8 +342,16 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     let mut unclear = World::at(|_, _| usage(0.1));
     unclear.perform = Box::new(move |_| lost());
     unclear.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
+    unclear.answer = None;
     let told = unclear.run(steps);
     assert_eq!((told.outcome(), told.changes), (Outcome::InDoubt, 1), "in doubt is not repeated");
+
+    let mut told_by_a_person = World::at(|_, _| usage(0.1));
+    told_by_a_person.perform = Box::new(move |_| lost());
+    told_by_a_person.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
+    told_by_a_person.answer = Some(true);
+    let told = told_by_a_person.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "a person's word settles it");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use runbook::action::{Done, Failure, Next, Progress, Status};
-use runbook::engine::{Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus};
+use runbook::engine::{
+    Clearance, Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus,
+};
 use runbook::expr::Truth;
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
@@ -118,8 +120,17 @@ impl Tape {
         }
     }
 
+    fn clear(&mut self) -> Clearance {
+        match self.next() % 9 {
+            7 => Clearance::Ask("somebody else is at work: go on?".into()),
+            8 => Clearance::Refused { outcome: Outcome::Locked, why: "held by another".into() },
+            _ => Clearance::Clear,
+        }
+    }
+
     fn reconcile(&mut self) -> Result<Reconciled, Fault> {
-        match self.next() % 5 {
+        match self.next() % 6 {
+            5 => Ok(Reconciled::Underway("a build".into())),
             4 => Err(Fault::new(FaultKind::Network, "reading back", "as the tape has it")),
             0 => Ok(Reconciled::Happened(Effect::FoundDone)),
             1 | 2 => Ok(Reconciled::DidNotHappen),
@@ -167,6 +178,7 @@ fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -
                 now += 300;
                 Input::Performed(tape.perform(&change))
             }
+            Request::Clear { .. } => Input::Cleared(tape.clear()),
             Request::Reconcile { .. } => Input::Reconciled(tape.reconcile()),
             Request::Wait { until, .. } => {
                 now = until.0.min(number * 1000).max(now + 1);
@@ -254,6 +266,7 @@ fn check(text: &str, story: &Story) {
                             | StepStatus::GateShut { tolerated: false, .. }
                             | StepStatus::Declined { .. }
                             | StepStatus::InDoubt { .. }
+                            | StepStatus::Held { .. }
                             | StepStatus::Interrupted
                     );
             }

@@ -9,7 +9,9 @@ mod library;
 mod list;
 mod new;
 mod output;
+mod past;
 mod preview;
+mod resume;
 mod run;
 mod runs;
 mod schema;
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     /// Run a runbook: shows the plan, asks once, runs it step by step.
     Run(Box<run::RunArgs>),
+    /// Go on with a run that was paused, or whose process died.
+    Resume(Box<resume::ResumeArgs>),
     /// List the runbooks: where each comes from, what it does, its inputs.
     List(list::ListArgs),
     /// Check runbook files without running them.
@@ -69,7 +73,9 @@ pub fn main() -> u8 {
                 return 0;
             }
             let mut arguments = std::env::args_os().skip(1);
-            if arguments.next().is_some_and(|command| command == "run")
+            if arguments
+                .next()
+                .is_some_and(|command| command == "run" || command == "resume" || command == "undo")
                 && arguments.any(|text| text == "--json")
             {
                 // Who reads the stream gets its last line, also when the line that started it was wrong.
@@ -83,6 +89,7 @@ pub fn main() -> u8 {
     crate::platform::install_crypto();
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Resume(args) => resume::run(&args),
         Command::List(args) => list::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

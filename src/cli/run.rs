@@ -3,18 +3,19 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::environment;
 use super::library;
 use super::output::{Stop, talk};
 use super::runs::open_store;
-use super::session::Session;
+use super::session::{Manner, Session};
 use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
 use crate::engine::Outcome;
 use crate::expr::units::parse_duration;
 use crate::plan::{PlanRecord, Selection, Target, bind_inputs, build, check, check_selection};
-use crate::platform::Opened;
+use crate::platform::{Opened, SystemClock};
 use crate::source::render;
 
 #[derive(Debug, clap::Args)]
@@ -23,16 +24,16 @@ pub(super) struct RunArgs {
     /// The runbook's name (`runbook list`).
     name: String,
     #[command(flatten)]
-    pub(super) target: TargetArgs,
+    target: TargetArgs,
     /// Show what would be done, from live state, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Do not ask: the plan and `confirm` steps are agreed to.
     #[arg(long, short = 'y')]
-    pub(super) yes: bool,
+    yes: bool,
     /// Ask before each step too.
     #[arg(long, conflicts_with = "yes")]
-    pub(super) step: bool,
+    step: bool,
     /// Set an input.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -47,28 +48,35 @@ pub(super) struct RunArgs {
     skip: Vec<String>,
     /// Events as JSON on stdout, one object a line.
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
     /// Write the plan with its hash to this file, as JSON.
     #[arg(long, value_name = "FILE")]
-    pub(super) plan_out: Option<PathBuf>,
+    plan_out: Option<PathBuf>,
     /// Ends waiting after this long, such as 10m.
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
+    /// Waits this long for the end of another run on the app, such as 2m.
+    #[arg(long, value_name = "TIME")]
+    wait_lock: Option<String>,
     /// Folder of runbooks, read before the embedded ones [default: ./runbooks].
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
 }
 
-/// Everything that goes wrong before a run, with its exit code; then the run's own.
 pub(super) fn run(args: &RunArgs) -> u8 {
-    let ending = match Ending::listen(args.json) {
+    lead(args.json, |ending| attempt(args, ending))
+}
+
+/// Leads a command that carries out a run: everything that goes wrong before it, with its exit code; then the run's own.
+pub(super) fn lead(json: bool, attempt: impl FnOnce(&Arc<Ending>) -> Result<u8, Stop>) -> u8 {
+    let ending = match Ending::listen(json) {
         Ok(ending) => ending,
         Err(error) => {
             talk(&format!("error: listening for signals: {error}"));
             return 1;
         }
     };
-    let ended = attempt(args, &ending);
+    let ended = attempt(&ending);
     ending.take();
     match ended {
         Ok(code) => code,
@@ -78,6 +86,23 @@ pub(super) fn run(args: &RunArgs) -> u8 {
             stop.code
         }
     }
+}
+
+/// A time given by a flag.
+pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<Duration>, Stop> {
+    text.map(|text| parse_duration(text).map_err(|why| Stop::new(2, format!("error: {flag}: {why}"))))
+        .transpose()
+}
+
+/// A plan must be agreed to, by `--yes` or at a terminal.
+pub(super) fn check_terminal(yes: bool, terminal: bool) -> Result<(), Stop> {
+    if yes || terminal {
+        return Ok(());
+    }
+    Err(Stop::new(
+        6,
+        "error: the plan must be agreed to, and there is no terminal to ask at\n  hint: `--dry-run` shows it, `--yes` agrees to it",
+    ))
 }
 
 /// The outcome that `--json` names for a run that did not begin.
@@ -108,14 +133,8 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let selection = Selection { from: args.from.clone(), only: args.only.clone(), skip: args.skip.clone() };
     check_selection(&checked.plan, &selection)
         .map_err(|faults| Stop::new(2, format!("error: {}", faults.join("\nerror: "))))?;
-    let deadline = match &args.deadline {
-        None => None,
-        Some(text) => {
-            let time =
-                parse_duration(text).map_err(|why| Stop::new(2, format!("error: --deadline: {why}")))?;
-            Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-        }
-    };
+    let deadline = time("--deadline", args.deadline.as_deref())?
+        .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let mut record = PlanRecord {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         runbook: name,
@@ -132,19 +151,23 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
     })?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !args.dry_run && !args.yes && !terminal {
-        return Err(Stop::new(
-            6,
-            "error: the plan must be agreed to, and there is no terminal to ask at\n  hint: `--dry-run` shows it, `--yes` agrees to it",
-        ));
-    }
+    check_terminal(args.yes || args.dry_run, terminal)?;
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
-    let (opened, app) = open_target(&args.target, Arc::new(|text: &str| talk(text)))?;
-    record.target = target_of(args, &opened, &app)?;
+    let (opened, app) =
+        open_target(&args.target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)))?;
+    record.target = target_of(&args.target, &opened, &app)?;
     let plan = build(record)
         .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
-    let session = Session::begin(args, opened, Arc::new(plan), terminal, Arc::clone(ending));
+    let manner = Manner {
+        yes: args.yes,
+        step: args.step,
+        json: args.json,
+        plan_out: args.plan_out.clone(),
+        no_database: args.target.no_database,
+        wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
+    };
+    let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
     match store {
         None => session.dry(),
         Some(store) => session.live(&store),
@@ -161,7 +184,8 @@ fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
         .collect()
 }
 
-fn target_of(args: &RunArgs, opened: &Opened, app: &str) -> Result<Target, Stop> {
+/// The target as it was opened.
+pub(super) fn target_of(args: &TargetArgs, opened: &Opened, app: &str) -> Result<Target, Stop> {
     let facts = opened.observer.heroku().app().map_err(|fault| Stop::unusable(&fault))?;
     Ok(Target {
         app: app.to_owned(),
@@ -169,7 +193,7 @@ fn target_of(args: &RunArgs, opened: &Opened, app: &str) -> Result<Target, Stop>
         api_url: environment::api_url(),
         database: opened.database.clone(),
         git_remote: opened.observer.git().remote_url(),
-        folder: args.target.folder.display().to_string(),
+        folder: args.folder.display().to_string(),
         pages: opened.pages.clone(),
     })
 }

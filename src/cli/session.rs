@@ -1,5 +1,6 @@
 //! One run from an opened world to its end: first look, plan, question, driver, summary.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -8,16 +9,16 @@ use indicatif::MultiProgress;
 
 use super::environment;
 use super::output::{Stop, data, talk, width};
+use super::past::Past;
 use super::preview::{Previews, preview};
-use super::run::RunArgs;
 use super::signals::Ending;
 use crate::action::RunFacts;
 use crate::engine::driver::{
-    Driver, DryRun, Incoming, Listener, LiveRun, Mode, Prompt, Record, Reply, Stamp,
+    Driver, DryRun, Guards, Incoming, Listener, LiveRun, Mode, Prompt, Record, Reply, Stamp,
 };
-use crate::engine::{Config, Event, Live, Machine, Measurements, Outcome};
+use crate::engine::{Config, Event, FightGuard, Live, Machine, Measurements, Outcome, Standing, Unresumable};
 use crate::health::{Metric, Moment, Sample, Series};
-use crate::journal::{Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
+use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
 use crate::plan::Plan;
 use crate::platform::{Fault, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
@@ -27,12 +28,32 @@ use crate::reporter::{
 
 /// How long the first samples are waited for before the plan is shown.
 const FIRST_LOOK: Duration = Duration::from_secs(6);
+/// How often a held lock is looked at.
+const LOCK_LOOK: Duration = Duration::from_millis(500);
 /// The window of slopes.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// How a session is led, whichever command began it.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct Manner {
+    /// `--yes`.
+    pub(super) yes: bool,
+    /// `--step`.
+    pub(super) step: bool,
+    /// `--json`.
+    pub(super) json: bool,
+    /// `--plan-out`.
+    pub(super) plan_out: Option<PathBuf>,
+    /// `--no-database`.
+    pub(super) no_database: bool,
+    /// `--wait-lock`.
+    pub(super) wait_lock: Duration,
+}
+
 /// A run being prepared: the world is open and samples come in.
-pub(super) struct Session<'a> {
-    args: &'a RunArgs,
+pub(super) struct Session {
+    manner: Manner,
     opened: Opened,
     plan: Arc<Plan>,
     terminal: bool,
@@ -49,10 +70,10 @@ pub(super) struct Session<'a> {
     run: Option<String>,
 }
 
-impl<'a> Session<'a> {
+impl Session {
     /// Starts the sampler and takes a first look.
     pub(super) fn begin(
-        args: &'a RunArgs,
+        manner: Manner,
         opened: Opened,
         plan: Arc<Plan>,
         terminal: bool,
@@ -67,7 +88,7 @@ impl<'a> Session<'a> {
         });
         let series = Series::new(WINDOW, opened.pages.is_some());
         let mut session = Self {
-            args,
+            manner,
             opened,
             plan,
             terminal,
@@ -92,7 +113,7 @@ impl<'a> Session<'a> {
         let until = observer.clock().now().plus(FIRST_LOOK);
         let wanted = |latest: &Measurements| {
             latest.contains_key(&Metric::DynosUp)
-                && (self.args.target.no_database || latest.contains_key(&Metric::Usage))
+                && (self.manner.no_database || latest.contains_key(&Metric::Usage))
         };
         let mut latest = Measurements::new();
         while observer.clock().now() < until && !wanted(&latest) {
@@ -114,6 +135,19 @@ impl<'a> Session<'a> {
         preview(&self.plan, &self.opened.observer, &self.facts, &self.series, &self.latest)
     }
 
+    /// What is left of a run that is taken up again: what is over is neither looked at nor shown as to be done.
+    fn look_at_what_is_left(&self, standing: &Standing) -> (Plan, Previews) {
+        let mut left = (*self.plan).clone();
+        for step in &mut left.steps {
+            let over = standing.over.contains(&step.id) && !standing.again.contains(&step.id);
+            if over && !step.always {
+                step.left_out = Some("over already".to_owned());
+            }
+        }
+        let previews = preview(&left, &self.opened.observer, &self.facts, &self.series, &self.latest);
+        (left, previews)
+    }
+
     fn notes(&self) -> Vec<String> {
         let mut notes = self.opened.notes.clone();
         if let Some(live) = &self.facts.live_at_start {
@@ -131,9 +165,9 @@ impl<'a> Session<'a> {
         notes
     }
 
-    fn view(&self, previews: &Previews, dry: bool) -> String {
+    fn view(&self, plan: &Plan, previews: &Previews, dry: bool) -> String {
         plan_view(&PlanView {
-            plan: &self.plan,
+            plan,
             previews: &previews.steps,
             readings: &previews.readings,
             now: &self.latest,
@@ -164,8 +198,8 @@ impl<'a> Session<'a> {
             run: run.to_owned(),
             dry,
             preboot: self.preboot,
-            no_database: self.args.target.no_database,
-            stepwise: self.args.step,
+            no_database: self.manner.no_database,
+            stepwise: self.manner.step,
             facts: self.facts.clone(),
         }
     }
@@ -178,9 +212,9 @@ impl<'a> Session<'a> {
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
         let plan = Arc::clone(&self.plan);
-        let view = self.view(&previews, true);
+        let view = self.view(&self.plan, &previews, true);
         let mut listeners = Listeners::default();
-        if self.args.json {
+        if self.manner.json {
             listeners.0.push(self.json_lines());
         } else {
             data(&view);
@@ -190,10 +224,16 @@ impl<'a> Session<'a> {
         let started = self.started("dry run", "dry");
         let mut machine = Machine::new(Arc::clone(&plan), self.config("dry", true));
         let shown = Event::Plan { steps: previews.steps };
-        let ended =
-            self.drive(&mut machine, &DryRun, &mut record, &mut listeners, &mut prompt, vec![started, shown]);
+        let mut hands = Hands {
+            mode: &DryRun,
+            record: &mut record,
+            listeners: &mut listeners,
+            prompt: &mut prompt,
+            guard: Guards::default(),
+        };
+        let ended = self.drive(&mut machine, &mut hands, vec![started, shown], &[]);
         drop(listeners);
-        if !self.args.json {
+        if !self.manner.json {
             data("\ndry run: nothing was changed; no lock was taken and nothing was written down\n");
         }
         self.opened.close();
@@ -206,7 +246,7 @@ impl<'a> Session<'a> {
 
     /// `--plan-out`: the plan, whole, with its hash and what each step would do.
     fn write_plan(&self, previews: &Previews) -> Result<(), Stop> {
-        let Some(path) = &self.args.plan_out else { return Ok(()) };
+        let Some(path) = &self.manner.plan_out else { return Ok(()) };
         let plan = serde_json::json!({
             "format": 1,
             "plan": self.plan.id,
@@ -228,55 +268,131 @@ impl<'a> Session<'a> {
             record: Box::new(self.plan.record.clone()),
             mode: mode.to_owned(),
             by: format!("{user}@{host}"),
+            config: Box::new(self.config(run, mode == "dry")),
         }
     }
 
     /// The real run.
     pub(super) fn live(mut self, store: &Store) -> Result<u8, Stop> {
-        let clock_now = self.opened.observer.clock().wall();
-        let run = store.new_id(clock_now);
-        let (user, host) = environment::who();
-        let holder = Holder {
-            run: run.clone(),
-            user,
-            host,
-            pid: std::process::id(),
-            runbook: self.plan.record.runbook.clone(),
-            since: clock_now,
-        };
-        let unusable = |error: StoreError| Stop::new(9, format!("error: {error}\n  nothing was changed"));
-        let app = &self.plan.record.target.app;
-        let _lease = Lease::take(&store.locks(), app, &holder).map_err(|error| match error {
-            LeaseError::Held { .. } => Stop::new(8, format!("error: {error}\n  nothing was changed")),
-            LeaseError::Store(error) => unusable(error),
-        })?;
+        let run = store.new_id(self.opened.observer.clock().wall());
+        let _lease = self.lease(store, &run)?;
         let previews = self.look();
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
         let bars = MultiProgress::new();
-        talk(&self.view(&previews, false));
+        talk(&self.view(&self.plan, &previews, false));
         self.agree(&previews, &bars)?;
-        let folder = store.create_run(&run).map_err(unusable)?;
-        let mut journal = Journal::create(&run, &folder).map_err(unusable)?;
+        self.assent(&format!("Run {} on {}?", self.plan.record.runbook, self.plan.record.target.app), &bars)?;
+        let folder = store.create_run(&run).map_err(|error| unusable(&error))?;
+        let mut journal = Journal::create(&run, &folder).map_err(|error| unusable(&error))?;
+        let started = self.started(&run, "live");
+        let shown = Event::Plan { steps: previews.steps };
+        let mut machine = Machine::new(Arc::clone(&self.plan), self.config(&run, false));
+        self.carry_out(&run, &mut machine, &mut journal, bars, vec![started, shown], &[])
+    }
+
+    /// A run taken up again.
+    pub(super) fn resumed(mut self, store: &Store, past: &Past) -> Result<u8, Stop> {
+        let run = past.run.clone();
+        let _lease = self.lease(store, &run)?;
+        let mut config = past.config.clone();
+        config.preboot = self.preboot;
+        config.stepwise = self.manner.step;
+        config.no_database = self.manner.no_database;
+        let plan = Arc::clone(&self.plan);
+        let resume = |config: Config| Machine::resume(Arc::clone(&plan), config, &past.events());
+        let cannot = |why: Unresumable| Stop::new(9, format!("error: run {run} cannot be resumed: {why}"));
+        let standing = resume(config.clone()).map_err(cannot)?.standing();
+        self.facts.clone_from(&config.facts);
+        let (left, mut previews) = self.look_at_what_is_left(&standing);
+        // What the step in hand has done already may stand against doing it anew, which is not wanted.
+        previews.failures.retain(|(step, _)| Some(step) != standing.at.as_ref());
+        let bars = MultiProgress::new();
+        talk(&past.told(&standing, &self.plan, width()));
+        talk(&self.view(&left, &previews, false));
+        Self::refuse(&previews)?;
+        self.agree(&previews, &bars)?;
+        config.facts.consents.extend(self.facts.consents.iter().cloned());
+        let at = standing.at.as_deref().unwrap_or("its end");
+        self.assent(&format!("Go on with run {run} at {at}?"), &bars)?;
+        let mut machine = resume(config).map_err(cannot)?;
+        let mut journal =
+            Journal::resume(&run, &past.folder, &past.recorded).map_err(|error| unusable(&error))?;
+        let (user, host) = environment::who();
+        let taken_up = Event::Resumed {
+            plan: self.plan.id.clone(),
+            record: past.changed.then(|| Box::new(self.plan.record.clone())),
+            by: format!("{user}@{host}"),
+            at: standing.at,
+            in_doubt: standing.in_doubt,
+            again: standing.again,
+        };
+        self.carry_out(&run, &mut machine, &mut journal, bars, vec![taken_up], &past.recorded.entries)
+    }
+
+    /// One run per app on this machine.
+    fn lease(&self, store: &Store, run: &str) -> Result<Lease, Stop> {
+        let (user, host) = environment::who();
+        let clock = self.opened.observer.clock();
+        let holder = Holder {
+            run: run.to_owned(),
+            user,
+            host,
+            pid: std::process::id(),
+            runbook: self.plan.record.runbook.clone(),
+            since: clock.wall(),
+        };
+        let until = clock.now().plus(self.manner.wait_lock);
+        let mut told = false;
+        loop {
+            match Lease::take(&store.locks(), &self.plan.record.target.app, &holder) {
+                Ok(lease) => return Ok(lease),
+                Err(LeaseError::Store(error)) => return Err(unusable(&error)),
+                Err(error @ LeaseError::Held { .. }) if clock.now() >= until => {
+                    return Err(Stop::new(
+                        8,
+                        format!(
+                            "error: {error}\n  nothing was changed\n  hint: `--wait-lock 2m` waits for its end"
+                        ),
+                    ));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        talk(&format!("{error}; waiting for its end"));
+                    }
+                    clock.sleep(LOCK_LOOK);
+                }
+            }
+        }
+    }
+
+    /// From the agreement to the summary.
+    fn carry_out(
+        &mut self,
+        run: &str,
+        machine: &mut Machine,
+        journal: &mut Journal,
+        bars: MultiProgress,
+        first: Vec<Event>,
+        earlier: &[Entry],
+    ) -> Result<u8, Stop> {
         let mut listeners = Listeners::default();
-        if self.args.json {
+        if self.manner.json {
             listeners.0.push(self.json_lines());
         }
         let attended = console::user_attended_stderr();
-        listeners.0.push(if attended && !self.args.json && environment::may_redraw() {
+        listeners.0.push(if attended && !self.manner.json && environment::may_redraw() {
             Box::new(Detached::new(Console::new(bars.clone())))
         } else if attended {
             Box::new(Detached::new(Plain::on_screen(std::io::stderr())))
         } else {
             Box::new(Detached::new(Plain::new(std::io::stderr())))
         });
-        let mut terminal = Terminal::new(bars, self.args.yes);
-        let mut unattended = Unattended { yes: self.args.yes };
+        let mut terminal = Terminal::new(bars, self.manner.yes);
+        let mut unattended = Unattended { yes: self.manner.yes };
         let prompt: &mut dyn Prompt = if self.terminal { &mut terminal } else { &mut unattended };
-        let started = self.started(&run, "live");
-        let mut machine = Machine::new(Arc::clone(&self.plan), self.config(&run, false));
-        self.run = Some(run.clone());
-        self.ending.during(&run, self.outbox.clone());
+        self.run = Some(run.to_owned());
+        self.ending.during(run, self.outbox.clone());
         let Some(sealed) = self.opened.sealed.take() else {
             return Err(Stop::new(1, "error: write authority was used up"));
         };
@@ -284,12 +400,18 @@ impl<'a> Session<'a> {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
         let mode = LiveRun::new(sealed.open(permit));
-        let shown = Event::Plan { steps: previews.steps };
-        let ended =
-            self.drive(&mut machine, &mode, &mut journal, &mut listeners, prompt, vec![started, shown]);
+        let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
+        let mut hands = Hands {
+            mode: &mode,
+            record: journal,
+            listeners: &mut listeners,
+            prompt,
+            guard: Guards(vec![Box::new(fights)]),
+        };
+        let ended = self.drive(machine, &mut hands, first, earlier);
         drop(listeners);
         let told = format!("\n{}", ended.summary.draw(width()));
-        if self.args.json {
+        if self.manner.json {
             talk(told.trim_end());
         } else {
             data(&told);
@@ -298,12 +420,12 @@ impl<'a> Session<'a> {
         Ok(ended.code)
     }
 
-    /// The one question, and those that the plan itself raises.
+    /// The questions that the plan itself raises.
     fn agree(&mut self, previews: &Previews, bars: &MultiProgress) -> Result<(), Stop> {
         let mut prompt = Terminal::new(bars.clone(), false);
         for (step, preview) in &previews.steps {
             for consent in &preview.consents {
-                let reply = if self.args.yes || !self.terminal {
+                let reply = if self.manner.yes || !self.terminal {
                     Reply::Nobody
                 } else {
                     prompt.confirm(&format!("{}. Do it all the same?", consent.question), false).0
@@ -322,11 +444,15 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        if self.args.yes {
+        Ok(())
+    }
+
+    /// The one question; `--yes` answers it.
+    fn assent(&self, question: &str, bars: &MultiProgress) -> Result<(), Stop> {
+        if self.manner.yes {
             return Ok(());
         }
-        let question = format!("Run {} on {}?", self.plan.record.runbook, self.plan.record.target.app);
-        match prompt.confirm(&question, false).0 {
+        match Terminal::new(bars.clone(), false).confirm(question, false).0 {
             Reply::Yes => Ok(()),
             Reply::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
             Reply::No | Reply::Nobody => Err(Stop::new(6, "declined; nothing was changed")),
@@ -336,30 +462,32 @@ impl<'a> Session<'a> {
     fn drive(
         &mut self,
         machine: &mut Machine,
-        mode: &dyn Mode,
-        record: &mut dyn Record,
-        listeners: &mut Listeners,
-        prompt: &mut dyn Prompt,
+        hands: &mut Hands<'_>,
         first: Vec<Event>,
+        earlier: &[Entry],
     ) -> Ended {
         let run = self.run.clone();
-        let mut collected =
-            Collected { summary: Summary::default(), code: 1, ending: &self.ending, inner: listeners };
+        let mut summary = Summary::default();
+        for entry in earlier {
+            summary.event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone() }, &entry.event);
+        }
+        let mut collected = Collected { summary, code: 1, ending: &self.ending, inner: hands.listeners };
         let (_, unused) = channel();
         let inbox = std::mem::replace(&mut self.inbox, unused);
         let early = std::mem::take(&mut self.early);
         let mut driver = Driver {
             plan: Arc::clone(&self.plan),
             observer: self.opened.observer.clone(),
-            mode,
-            record,
+            mode: hands.mode,
+            record: hands.record,
             listener: &mut collected,
-            prompt,
+            prompt: hands.prompt,
+            guard: &mut hands.guard,
             series: Series::new(WINDOW, self.opened.pages.is_some()),
             inbox,
             outbox: self.outbox.clone(),
             run_id: run.clone(),
-            interactive: self.terminal && !self.args.yes,
+            interactive: self.terminal && !self.manner.yes,
             latest: self.latest.clone(),
             acted: false,
         };
@@ -385,6 +513,19 @@ fn unwritten(machine: &mut Machine, now: Moment, acted: bool, fault: &Fault) -> 
     let outcome = if acted { Outcome::Failed } else { Outcome::Unusable };
     let hints: String = fault.hints.iter().map(|hint| format!("; {hint}")).collect();
     machine.broken(now, outcome, format!("{fault}{hints}"))
+}
+
+fn unusable(error: &StoreError) -> Stop {
+    Stop::new(9, format!("error: {error}\n  nothing was changed"))
+}
+
+/// What a run is carried out with.
+struct Hands<'h> {
+    mode: &'h dyn Mode,
+    record: &'h mut dyn Record,
+    listeners: &'h mut Listeners,
+    prompt: &'h mut dyn Prompt,
+    guard: Guards,
 }
 
 /// How a run ended.

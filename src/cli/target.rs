@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::environment;
 use super::output::Stop;
+use crate::plan::Target;
 use crate::platform::heroku::choose_app;
 use crate::platform::mariadb::TlsMode;
 use crate::platform::secret::{Redactor, Secret};
-use crate::platform::{Credentials, DatabaseCredentials, Fault, FaultKind, Opened, SystemClock, git, open};
+use crate::platform::{Clock, Credentials, DatabaseCredentials, Fault, FaultKind, Opened, git, open};
 
 /// Flags of every command that touches an app.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,21 +44,43 @@ pub(super) struct TargetArgs {
     url: Option<String>,
 }
 
-/// Opens the world, or says why it cannot be.
-pub(super) fn open_target(
-    args: &TargetArgs,
-    notice: Arc<dyn Fn(&str) + Send + Sync>,
-) -> Result<(Opened, String), Stop> {
-    let git_url = environment::git_url();
+impl TargetArgs {
+    /// The same flags for a run of the past: what they leave open is taken from its target.
+    pub(super) fn for_run(&self, target: &Target) -> Self {
+        let mut args = self.clone();
+        if args.app.is_none() && args.remote.is_none() {
+            args.app = Some(target.app.clone());
+        }
+        let folder = PathBuf::from(&target.folder);
+        if args.folder.as_os_str() == "." && folder.is_dir() {
+            args.folder = folder;
+        }
+        args.no_database |= target.database.is_none();
+        args
+    }
+}
+
+/// The app that the flags, the environment or the one remote name.
+pub(super) fn app_of(args: &TargetArgs) -> Result<String, Stop> {
     let remotes = git::remotes(&args.folder);
     let from_environment = environment::text("HEROKU_APP");
     let remote = args.remote.clone().or_else(|| match (&args.app, &from_environment) {
         (None, None) => git::default_remote(&args.folder),
         _ => None,
     });
-    let app =
-        choose_app(args.app.as_deref(), from_environment.as_deref(), remote.as_deref(), &remotes, &git_url)
-            .map_err(|error| Stop::new(9, format!("error: {error}")))?;
+    let git_url = environment::git_url();
+    choose_app(args.app.as_deref(), from_environment.as_deref(), remote.as_deref(), &remotes, &git_url)
+        .map_err(|error| Stop::new(9, format!("error: {error}")))
+}
+
+/// Opens the world, or says why it cannot be.
+pub(super) fn open_target(
+    args: &TargetArgs,
+    clock: Arc<dyn Clock>,
+    notice: Arc<dyn Fn(&str) + Send + Sync>,
+) -> Result<(Opened, String), Stop> {
+    let git_url = environment::git_url();
+    let app = app_of(args)?;
     let token = environment::token().map_err(|fault| Stop::unusable(&fault))?;
     let database = if args.no_database {
         None
@@ -98,7 +121,7 @@ pub(super) fn open_target(
         pages: args.url.clone().or_else(|| environment::text("RUNBOOK_APP_URL")),
         secret_variables: environment::secret_variables(),
         redactor: Redactor::default(),
-        clock: Arc::new(SystemClock::start()),
+        clock,
         notice,
     })
     .map_err(|fault| Stop::unusable(&fault))?;

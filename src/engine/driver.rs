@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use super::event::{Event, Measurements};
 use super::machine::Machine;
-use super::request::{Input, Live, Performance, Request};
-use crate::action::{Action, Bindings, Failure, Scene};
-use crate::health::{Metric, Sample, Series, Value};
+use super::request::{Clearance, Input, Live, Performance, Request};
+use crate::action::{Action, Bindings, Failure, Made, Scene};
+use crate::health::{Metric, Moment, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
-use crate::platform::{Actuator, Change, ChangeError, DatabaseReads, Fault, FaultKind, Observer, reconcile};
+use crate::platform::{
+    Actuator, Before, Change, ChangeError, DatabaseReads, Fault, FaultKind, Observer, reconcile,
+};
 
 /// How long a Ctrl-C at a question may take to arrive as a signal too.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -79,6 +81,49 @@ pub enum Reply {
     Interrupted,
 }
 
+/// A change that is wanted, before it is intended.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The step.
+    pub step: &'a str,
+    /// The change.
+    pub change: &'a Change,
+    /// The world before it.
+    pub before: &'a Before,
+    /// Every change that the run has made, oldest first.
+    pub made: &'a [Made],
+    /// Now.
+    pub now: Moment,
+}
+
+/// Stands between a wanted change and its intention: the lock, guardrails, what others have done meanwhile.
+pub trait Guard {
+    /// Whether the change may be made now. Reads only, and bounded: a cure must not wait for it.
+    fn clear(&mut self, wanted: &Wanted<'_>) -> Clearance;
+
+    /// A person agreed to what the last [`Clearance::Ask`] was about; `made` changes have been made so far.
+    fn agreed(&mut self, made: usize) {
+        let _ = made;
+    }
+}
+
+/// Several guards, asked in order; the first that is not clear is the answer.
+#[derive(Default)]
+pub struct Guards(pub Vec<Box<dyn Guard>>);
+
+impl Guard for Guards {
+    fn clear(&mut self, wanted: &Wanted<'_>) -> Clearance {
+        let mut told = self.0.iter_mut().map(|guard| guard.clear(wanted));
+        told.find(|clearance| *clearance != Clearance::Clear).unwrap_or(Clearance::Clear)
+    }
+
+    fn agreed(&mut self, made: usize) {
+        for guard in &mut self.0 {
+            guard.agreed(made);
+        }
+    }
+}
+
 /// Asks a person.
 pub trait Prompt {
     /// The reply, and who gave it: `person`, `--yes`.
@@ -134,6 +179,8 @@ pub struct Driver<'a> {
     pub listener: &'a mut dyn Listener,
     /// Asks.
     pub prompt: &'a mut dyn Prompt,
+    /// Says whether a change may be made.
+    pub guard: &'a mut dyn Guard,
     /// The window of samples.
     pub series: Series,
     /// The one channel of inputs.
@@ -178,8 +225,14 @@ impl Driver<'_> {
                     }
                     Input::Performed(performed)
                 }
-                Request::Reconcile { change, before } => {
-                    Input::Reconciled(reconcile(&change, &before, &self.observer))
+                Request::Clear { step, change, before } => {
+                    let now = self.observer.clock().now();
+                    let (step, made) = (step.as_str(), machine.made());
+                    let wanted = Wanted { step, change: &change, before: &before, made, now };
+                    Input::Cleared(self.guard.clear(&wanted))
+                }
+                Request::Reconcile { change, before, settled } => {
+                    Input::Reconciled(reconcile(&change, &before, settled, &self.observer))
                 }
                 Request::Wait { until, live } => {
                     self.listener.live(&live, &self.latest);
@@ -199,6 +252,9 @@ impl Driver<'_> {
     fn ask(&mut self, machine: &mut Machine, question: &str, assent: bool) -> Result<Input, Fault> {
         self.listener.flush();
         let (reply, by) = self.prompt.confirm(question, assent);
+        if reply == Reply::Yes {
+            self.guard.agreed(machine.made().len());
+        }
         let answer = match reply {
             Reply::Yes => Some(true),
             Reply::No => Some(false),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Config;
 use crate::action::{Done, Failure, Preview};
 use crate::expr::Evaluation;
 use crate::health::{Metric, Sample, Value};
@@ -30,6 +31,25 @@ pub enum Event {
         mode: String,
         /// Host and local user, for the audit.
         by: String,
+        /// How the machine was set up: what resuming needs besides the plan.
+        #[serde(default)]
+        config: Box<Config>,
+    },
+    /// The run was taken up again after a pause, or after its process died.
+    Resumed {
+        /// Plan id.
+        plan: String,
+        /// The record it goes on with, when the runbook's text or the target was accepted as changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<Box<PlanRecord>>,
+        /// Host and local user.
+        by: String,
+        /// The step it goes on with.
+        at: Option<String>,
+        /// Requests of which nobody knows whether they took effect: each is read back first.
+        in_doubt: Vec<String>,
+        /// Steps done anew, since a step that always runs had reversed them.
+        again: Vec<String>,
     },
     /// What each step would do, as shown before the run.
     Plan {
@@ -257,6 +277,11 @@ pub enum StepStatus {
     Declined {
         /// The question.
         question: String,
+    },
+    /// It stopped before a change that may not be made now.
+    Held {
+        /// In words.
+        why: String,
     },
     /// It cannot be told whether a change happened.
     InDoubt {

@@ -3,10 +3,13 @@
 pub mod driver;
 mod env;
 mod event;
+mod fights;
+mod guard;
 mod machine;
 mod request;
 mod watch;
 
 pub use event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
-pub use machine::{Config, Machine, Move};
-pub use request::{Input, Live, Performance, Request};
+pub use guard::FightGuard;
+pub use machine::{Config, Machine, Move, Standing, Unresumable};
+pub use request::{Clearance, Input, Live, Performance, Request};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Outcome;
 use crate::action::{Failure, Next, Progress};
 use crate::expr::Evaluation;
 use crate::health::Moment;
@@ -19,6 +20,16 @@ pub enum Request {
         step: String,
         /// What it has done so far.
         progress: Progress,
+    },
+    /// Say whether this change may be made now: lock, guardrails, what others have done meanwhile; answer
+    /// [`Input::Cleared`].
+    Clear {
+        /// The step.
+        step: String,
+        /// The change that is wanted.
+        change: Change,
+        /// The world before it.
+        before: Before,
     },
     /// Perform the change whose intention has just been written; answer [`Input::Performed`].
     Perform {
@@ -35,6 +46,8 @@ pub enum Request {
         change: Change,
         /// The world before it.
         before: Before,
+        /// A lost request can no longer land: what has not happened will not.
+        settled: bool,
     },
     /// Wait for a sample or for this moment, whichever comes first; answer [`Input::Tick`].
     Wait {
@@ -82,6 +95,8 @@ pub enum Input {
     Tick,
     /// The verb's word.
     Decided(Result<Next, Failure>),
+    /// Whether the change may be made.
+    Cleared(Clearance),
     /// The change's result.
     Performed(Performance),
     /// What reading back found.
@@ -104,4 +119,20 @@ pub enum Performance {
     Failed(ChangeError),
     /// A dry run: nothing can be performed.
     WouldRun,
+}
+
+/// Whether a change may be made now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clearance {
+    /// Nothing stands against it.
+    Clear,
+    /// A person must agree first, and why; `--yes` does not.
+    Ask(String),
+    /// It is not made: the run is paused with this outcome.
+    Refused {
+        /// [`Outcome::Locked`] or [`Outcome::Declined`].
+        outcome: Outcome,
+        /// In words.
+        why: String,
+    },
 }

@@ -14,6 +14,8 @@ pub struct Recorded {
     pub torn: bool,
     /// The checksum of the last entry: the head of the chain.
     pub head: u32,
+    /// Length of what is whole, in bytes: where a journal that is gone on with is written to.
+    pub length: u64,
 }
 
 /// Reads a journal's text.
@@ -53,7 +55,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
     if entries.is_empty() {
         return Err(JournalError::Empty { path: path.to_owned() });
     }
-    Ok(Recorded { entries, torn, head })
+    Ok(Recorded { entries, torn, head, length: (bytes.len() - tail.len()) as u64 })
 }
 
 fn parse(line: &[u8], before: u32, expected: u64) -> Result<(Entry, u32), String> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, FORMAT, encode};
+use super::reader::Recorded;
 use super::store::StoreError;
 use crate::engine::Event;
 use crate::engine::driver::{Record, Stamp};
@@ -55,6 +56,36 @@ impl Journal {
         })
     }
 
+    /// Goes on with the journal of a run: what was `recorded` stands, a torn last line is cut off.
+    ///
+    /// # Errors
+    /// When the files cannot be opened or written.
+    pub fn resume(run: &str, folder: &Path, recorded: &Recorded) -> Result<Self, StoreError> {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| StoreError::new(&path, "opening", &error))
+        };
+        let file = open("journal.jsonl")?;
+        let samples = open("samples.jsonl")?;
+        file.set_len(recorded.length)
+            .and_then(|()| file.sync_data())
+            .map_err(|error| StoreError::new(folder, "writing to", &error))?;
+        Ok(Self {
+            run: run.to_owned(),
+            folder: folder.to_owned(),
+            file,
+            samples,
+            seq: recorded.entries.len() as u64,
+            head: recorded.head,
+            broken: false,
+        })
+    }
+
     /// The run's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -86,6 +117,7 @@ const fn must_be_durable(event: &Event) -> bool {
     matches!(
         event,
         Event::RunStarted { .. }
+            | Event::Resumed { .. }
             | Event::Intended { .. }
             | Event::Done { .. }
             | Event::ChangeFailed { .. }

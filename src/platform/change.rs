@@ -183,7 +183,49 @@ pub enum Effect {
     FoundDone,
 }
 
+/// The one thing of the app that a change sets to a value: a later change of the same subject replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The quantity of a process type.
+    Quantity(String),
+}
+
+/// How long a request to Heroku may still land whose sender has gone: an HTTP change's own timeout.
+const HTTP_SETTLE: Duration = Duration::from_secs(30);
+/// A statement is executed within the cap of its block, whoever waits for it.
+const STATEMENT_SETTLE: Duration = Duration::from_secs(5);
+
 impl Change {
+    /// How long after its intention this change may still take effect when its process has died: what the settle rule
+    /// waits before it believes that it did not happen. Local programs end before a run is taken up again: they hold its
+    /// lease as long as they live.
+    pub const fn settle(&self) -> Duration {
+        match self {
+            Self::Restart { .. }
+            | Self::Scale { .. }
+            | Self::Rollback { .. }
+            | Self::Promote { .. }
+            | Self::Push { .. } => HTTP_SETTLE,
+            Self::Kill { .. } => STATEMENT_SETTLE,
+            Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => Duration::ZERO,
+        }
+    }
+
+    /// What it sets to a value; `None` when it does no such thing, so that nothing can reverse it.
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Scale { kind, .. } => Some(Subject::Quantity(kind.clone())),
+            Self::Restart { .. }
+            | Self::Rollback { .. }
+            | Self::Promote { .. }
+            | Self::Kill { .. }
+            | Self::Commit { .. }
+            | Self::Revert { .. }
+            | Self::Push { .. }
+            | Self::Command { .. } => None,
+        }
+    }
+
     /// The exact request or command, for the plan, the journal and the person on call. Long lists are shortened.
     pub fn request(&self, app: &str) -> String {
         match self {
@@ -232,6 +274,19 @@ impl Change {
             Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
             Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
             Self::Command { argv } => format!("ran {}", words(argv)),
+        }
+    }
+
+    /// Whether `runbook undo` can take it back: what it set has a value from before.
+    pub const fn can_be_undone(&self, effect: &Effect) -> bool {
+        match self {
+            Self::Push { .. } => !matches!(effect, Effect::Pushed { up_to_date: true }),
+            Self::Scale { .. }
+            | Self::Rollback { .. }
+            | Self::Promote { .. }
+            | Self::Commit { .. }
+            | Self::Revert { .. } => true,
+            Self::Restart { .. } | Self::Kill { .. } | Self::Command { .. } => false,
         }
     }
 

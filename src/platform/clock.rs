@@ -14,23 +14,29 @@ pub trait Clock: Send + Sync {
     fn sleep(&self, time: Duration);
 }
 
-/// The system's clock; its origin is its creation.
+/// The system's clock.
 #[derive(Debug)]
 pub struct SystemClock {
     origin: std::time::Instant,
+    before: Duration,
 }
 
 impl SystemClock {
     /// A clock that begins now.
-    #[expect(clippy::disallowed_methods, reason = "the clock is this module's to read")]
     pub fn start() -> Self {
-        Self { origin: std::time::Instant::now() }
+        Self::resumed(Duration::ZERO)
+    }
+
+    /// A clock that began `before` now: moments of a run that is taken up again come after those of its first part.
+    #[expect(clippy::disallowed_methods, reason = "the clock is this module's to read")]
+    pub fn resumed(before: Duration) -> Self {
+        Self { origin: std::time::Instant::now(), before }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Moment(u64::try_from((self.before + self.origin.elapsed()).as_millis()).unwrap_or(u64::MAX))
     }
 
     fn wall(&self) -> jiff::Timestamp {

@@ -13,17 +13,25 @@ const LOOKED_AT: usize = 40;
 pub enum Reconciled {
     /// It happened.
     Happened(Effect),
-    /// It did not.
+    /// It did not: not yet, while the request may still land.
     DidNotHappen,
+    /// It has begun and is not over, and what is awaited: look again.
+    Underway(String),
     /// It cannot be told, and why.
     CannotTell(String),
 }
 
-/// Reads back whether `change` happened. To be called only when a lost request can no longer land.
+/// Reads back whether `change` happened. That it did is certain at any time; that it did not only when a lost request
+/// can no longer land (`settled`), which the caller keeps account of.
 ///
 /// # Errors
 /// When the world could not be asked.
-pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Result<Reconciled, Fault> {
+pub fn reconcile(
+    change: &Change,
+    before: &Before,
+    settled: bool,
+    observer: &Observer,
+) -> Result<Reconciled, Fault> {
     let happened =
         |yes: bool| if yes { Reconciled::Happened(Effect::FoundDone) } else { Reconciled::DidNotHappen };
     Ok(match change {
@@ -45,7 +53,13 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
                         && dyno.updated_at == old.updated_at
                 })
             });
-            happened(!concerned.is_empty() && same.count() < concerned.len())
+            let (all, same) = (concerned.len(), same.count());
+            if same > 0 && same < all && !settled {
+                // One alone may have crashed by itself.
+                Reconciled::Underway(format!("{} of {all} dynos are replaced", all - same))
+            } else {
+                happened(same < all)
+            }
         }
         Change::Scale { kind, quantity } => {
             let now = observer.heroku().formation()?;
@@ -108,8 +122,7 @@ pub fn reconcile(change: &Change, before: &Before, observer: &Observer) -> Resul
             }
             // A cut push goes on at Heroku: its branch moves when the build has ended, which may take 15 minutes.
             if observer.heroku().builds(5)?.iter().any(|build| build.pending) {
-                let why = "a build is under way at Heroku: resume when it has ended (`heroku builds`)";
-                return Ok(Reconciled::CannotTell(why.to_owned()));
+                return Ok(Reconciled::Underway("a build is under way at Heroku".to_owned()));
             }
             Reconciled::DidNotHappen
         }

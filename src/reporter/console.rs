@@ -135,6 +135,7 @@ impl Listener for Console {
                 self.line.reset_elapsed();
                 self.gate.set_message("");
             }
+            Event::Resumed { at: Some(step), .. } => self.line.set_prefix(step.clone()),
             Event::StepFinished { .. } => self.gate.set_message(""),
             Event::RunFinished { .. } => {
                 self.line.finish_and_clear();

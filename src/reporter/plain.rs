@@ -100,6 +100,19 @@ impl<W: Write> Listener for Plain<W> {
             Event::RunStarted { run, record, .. } => {
                 self.say(stamp, &format!("run {run}: {} on {}", record.runbook, record.target.app));
             }
+            Event::Resumed { by, at, in_doubt, again, .. } => {
+                let at = at.as_deref().unwrap_or("its end");
+                self.say(stamp, &format!("taken up again by {by}, at {at}"));
+                for request in in_doubt {
+                    self.say(stamp, &format!("  in doubt, read back first: {request}"));
+                }
+                if !again.is_empty() {
+                    self.say(
+                        stamp,
+                        &format!("  done anew, since the pause had reversed it: {}", again.join(", ")),
+                    );
+                }
+            }
             Event::StepStarted { step, name, ladder, before } => {
                 let rung = if ladder.is_some() { "rung" } else { "step" };
                 let title = if name == step { String::new() } else { format!(" — {name}") };

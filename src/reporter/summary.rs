@@ -71,7 +71,18 @@ impl Listener for Summary {
                 self.run = Some(run.clone());
                 self.app.clone_from(&record.target.app);
             }
-            Event::Plan { steps } => self.planned = steps.iter().map(|(step, _)| step.clone()).collect(),
+            Event::Resumed { record, .. } => {
+                if let Some(record) = record {
+                    self.app.clone_from(&record.target.app);
+                }
+                self.end = None;
+                self.shut = None;
+                // What the pause had ended goes on.
+                self.steps.retain(|row| is_over(&row.status));
+            }
+            Event::Plan { steps } if self.planned.is_empty() => {
+                self.planned = steps.iter().map(|(step, _)| step.clone()).collect();
+            }
             Event::StepStarted { step, ladder: Some(_), .. } => self.rungs.push(step.clone()),
             Event::Intended { change, before, nonce, .. } => {
                 self.intended.push((nonce.clone(), change.clone(), before.clone()));
@@ -143,6 +154,9 @@ impl Summary {
             out.push('\n');
         };
         say("this run has no end: it still runs, or its process died.");
+        if let Some(run) = &self.run {
+            say(&format!("if it does not run any more: `runbook resume {run}` goes on with it."));
+        }
         for line in self.changed() {
             say(&line);
         }
@@ -244,6 +258,12 @@ impl Summary {
             say(&format!("next: {next}"));
         }
         if let Some(run) = &self.run {
+            if end.outcome != Outcome::Done {
+                say(&format!("to go on: `runbook resume {run}`"));
+            }
+            if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
+                say(&format!("to undo it: `runbook undo {run}`"));
+            }
             say(&format!(
                 "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
                 end.samples, end.api_calls, end.logins
@@ -251,6 +271,19 @@ impl Summary {
         }
         out
     }
+}
+
+/// Whether a step that ended so is left alone when the run is taken up again.
+const fn is_over(status: &StepStatus) -> bool {
+    !matches!(
+        status,
+        StepStatus::Failed { tolerated: false, .. }
+            | StepStatus::GateShut { tolerated: false, .. }
+            | StepStatus::Declined { .. }
+            | StepStatus::InDoubt { .. }
+            | StepStatus::Held { .. }
+            | StepStatus::Interrupted
+    )
 }
 
 /// A cell of the table of measurements.

@@ -38,6 +38,7 @@ pub(crate) fn status(status: &StepStatus) -> (&'static str, &'static str) {
         StepStatus::GateShut { .. } => ("✗", "gate stayed shut"),
         StepStatus::NotHealed { .. } => ("↷", "did not heal"),
         StepStatus::Declined { .. } => ("✗", "declined"),
+        StepStatus::Held { .. } => ("■", "held"),
         StepStatus::InDoubt { .. } => ("?", "in doubt"),
         StepStatus::Interrupted => ("■", "interrupted"),
     }
@@ -49,6 +50,7 @@ pub(crate) fn reason(status: &StepStatus) -> Option<String> {
         StepStatus::Skipped { why }
         | StepStatus::GateShut { why, .. }
         | StepStatus::NotHealed { why }
+        | StepStatus::Held { why }
         | StepStatus::InDoubt { why } => Some(why.clone()),
         StepStatus::Declined { question } => Some(format!("not agreed to: {question}")),
         StepStatus::Failed { failure, .. } => Some(failure.to_string()),

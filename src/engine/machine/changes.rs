@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
-use super::super::request::Performance;
-use super::{Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
+use super::super::request::{Clearance, Performance};
+use super::{Doubt, Entry, Machine, PREBOOT_OVERLAP, Phase, Stage, UNKNOWN_PATIENCE};
 use crate::action::{Done, Failure, Made, Next};
 use crate::expr::Expr;
 use crate::health::{Moment, show_seconds};
 use crate::plan::{AfterGate, Body, Gate};
-use crate::platform::{Before, Certainty, Change, Effect, Fault, FaultKind, Reconciled};
+use crate::platform::{Before, Certainty, Change, ChangeError, Effect, Fault, FaultKind, Reconciled};
 
 /// How soon a verb looks again when it could not be told how its change ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
@@ -25,30 +25,50 @@ impl Machine {
     pub(super) fn decided(&mut self, now: Moment, word: Result<Next, Failure>, events: &mut Vec<Event>) {
         match word {
             Err(failure) => self.could_not_decide(now, failure, events),
-            Ok(Next::Change { change, before }) => {
-                self.nonces += 1;
-                let nonce = format!("{}-{}", self.config.run, self.nonces);
-                let Some(frame) = self.frames.last_mut() else {
-                    return;
-                };
-                let request = change.request(&self.plan.record.target.app);
-                if !self.config.dry {
-                    self.touched = true;
-                    events.push(Event::Intended {
-                        step: frame.step.id.clone(),
-                        change: change.clone(),
-                        before: before.clone(),
-                        nonce: nonce.clone(),
-                        request,
-                    });
-                }
-                frame.phase = Phase::Performing { change, before, nonce };
+            // A dry run changes nothing, so nothing is to be cleared.
+            Ok(Next::Change { change, before }) if self.config.dry => {
+                self.set_phase(Phase::Performing { change, before, nonce: String::new() });
             }
+            Ok(Next::Change { change, before }) => self.set_phase(Phase::Clearing { change, before }),
             Ok(Next::Wait { awaited, again }) => self.pause(now, awaited, again, events),
             // A dry run asks nobody.
             Ok(Next::Ask { .. }) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
             Ok(Next::Ask { question, assent }) => self.set_phase(Phase::Asking { question, assent }),
             Ok(Next::Done(done)) => self.action_done(now, done, events),
+        }
+    }
+
+    /// The change may be made, or not, or a person must agree first.
+    pub(super) fn cleared(&mut self, now: Moment, clearance: Clearance, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        let phase = std::mem::replace(&mut frame.phase, Phase::Acting);
+        let Phase::Clearing { change, before } = phase else {
+            frame.phase = phase;
+            return;
+        };
+        match clearance {
+            Clearance::Ask(question) if frame.progress.answers.get(&question) != Some(&true) => {
+                frame.phase = Phase::Asking { question, assent: false };
+            }
+            Clearance::Clear | Clearance::Ask(_) => {
+                self.nonces += 1;
+                self.touched = true;
+                let nonce = format!("{}-{}", self.config.run, self.nonces);
+                events.push(Event::Intended {
+                    step: frame.step.id.clone(),
+                    change: change.clone(),
+                    before: before.clone(),
+                    nonce: nonce.clone(),
+                    request: change.request(&self.plan.record.target.app),
+                });
+                frame.phase = Phase::Performing { change, before, nonce };
+            }
+            Clearance::Refused { outcome, why } => {
+                self.finish_all(now, &StepStatus::Held { why: why.clone() }, events);
+                self.end(outcome, Some(why));
+            }
         }
     }
 
@@ -74,12 +94,9 @@ impl Machine {
             self.action_failed(now, failure, events);
             return;
         }
-        if frame.awaited.as_ref() != Some(&awaited) {
-            frame.awaited = Some(awaited.clone());
-            events.push(Event::Awaiting { step: frame.step.id.clone(), awaited: awaited.clone() });
-        }
         let until = now.plus(again.min(frame.step.timeout.saturating_sub(spent)));
-        frame.phase = Phase::Pausing { until, awaited };
+        frame.phase = Phase::Pausing { until, awaited: awaited.clone() };
+        self.await_once(awaited, events);
     }
 
     /// The verb could not look, or saw that it failed. After a change an API that does not answer is waited for: the
@@ -173,8 +190,10 @@ impl Machine {
                 events.push(Event::ChangeFailed { step, nonce: nonce.clone(), error: error.clone() });
                 match error.certainty {
                     Certainty::InDoubt => {
-                        let until = now.plus(Duration::from_millis(error.settle_ms));
-                        frame.phase = Phase::Settling { until, change, before, nonce, error };
+                        let lands_until = now.plus(Duration::from_millis(error.settle_ms));
+                        let doubt =
+                            Doubt { change, before, nonce, error, lands_until, look: now, since: now };
+                        frame.phase = Phase::Doubt(Box::new(doubt));
                     }
                     Certainty::NothingChanged => self.action_failed(now, error.fault.into(), events),
                     Certainty::Partial => {
@@ -207,6 +226,8 @@ impl Machine {
             (_, Effect::Released { version }) => self.facts.releases.push(*version),
             _ => {}
         }
+        let always = self.stage == Stage::Always;
+        self.ledger.push(Entry { step: Arc::clone(&frame.step), always, change: change.clone() });
         frame.changed = true;
         frame.released |= match (&change, &effect) {
             (Change::Push { .. }, Effect::Pushed { up_to_date }) => !up_to_date,
@@ -230,56 +251,85 @@ impl Machine {
             return;
         };
         let phase = std::mem::replace(&mut frame.phase, Phase::Acting);
-        let Phase::Reconciling { change, before, nonce, error } = phase else {
+        let Phase::Doubt(doubt) = phase else {
             frame.phase = phase;
             return;
         };
-        let step = frame.step.id.clone();
-        let mut settled = |finding: &str, why: Option<String>| {
-            events.push(Event::Settled {
-                step: step.clone(),
-                nonce: nonce.clone(),
-                finding: finding.to_owned(),
-                why,
-            });
+        let (step, nonce) = (frame.step.id.clone(), doubt.nonce.clone());
+        let settled = |finding: &str, why: Option<String>| Event::Settled {
+            step: step.clone(),
+            nonce: nonce.clone(),
+            finding: finding.to_owned(),
+            why,
         };
+        let landed = now >= doubt.lands_until;
+        let patient = !self.interrupted && now.since(doubt.since) < frame.step.timeout;
         match finding {
             Ok(Reconciled::Happened(effect)) => {
-                settled("happened", None);
-                self.change_done(now, change, before, nonce, effect, events);
+                events.push(settled("happened", None));
+                self.change_done(now, doubt.change, doubt.before, doubt.nonce, effect, events);
+            }
+            // What has not happened may happen yet, and what is not clear may become so.
+            Ok(Reconciled::DidNotHappen | Reconciled::CannotTell(_)) if !landed => {
+                self.look_again(now, doubt);
             }
             Ok(Reconciled::DidNotHappen) => {
-                settled("did_not_happen", None);
-                // Proven not to have happened and past its time: one repeat under a new intention is safe.
-                if frame.repeats == 0 {
-                    frame.repeats = 1;
-                    frame.phase = Phase::Acting;
-                } else {
-                    self.action_failed(now, error.fault.into(), events);
-                }
+                events.push(settled("did_not_happen", None));
+                self.did_not_happen(now, doubt.error, events);
             }
-            Ok(Reconciled::CannotTell(why)) => {
-                settled("cannot_tell", Some(why.clone()));
-                self.doubt(now, &change, &why, events);
+            Ok(Reconciled::Underway(awaited)) if !landed || patient => {
+                self.await_once(format!("the end of what may be ours: {awaited}"), events);
+                self.look_again(now, doubt);
             }
             // Whoever does not answer now may in a moment: a doubt is settled by looking, not by giving up at once.
-            Err(fault)
-                if blind(&fault)
-                    && !self.interrupted
-                    && now.since(frame.progress.began) < frame.step.timeout =>
-            {
+            Err(fault) if blind(&fault) && patient => {
                 let awaited = format!("an answer, to read back what became of the change ({fault})");
-                if frame.awaited.as_ref() != Some(&awaited) {
-                    frame.awaited = Some(awaited.clone());
-                    events.push(Event::Awaiting { step, awaited });
-                }
-                frame.phase = Phase::Settling { until: now.plus(LOOK_AGAIN), change, before, nonce, error };
+                self.await_once(awaited, events);
+                self.look_again(now, doubt);
+            }
+            Ok(Reconciled::CannotTell(why) | Reconciled::Underway(why)) => {
+                events.push(settled("cannot_tell", Some(why.clone())));
+                self.ask_about(doubt, why);
             }
             Err(fault) => {
-                settled("cannot_tell", Some(fault.to_string()));
-                self.doubt(now, &change, &fault.to_string(), events);
+                events.push(settled("cannot_tell", Some(fault.to_string())));
+                self.ask_about(doubt, fault.to_string());
             }
         }
+    }
+
+    /// Reads back again in a moment, and surely when a lost request can no longer land.
+    fn look_again(&mut self, now: Moment, mut doubt: Box<Doubt>) {
+        let soon = now.plus(LOOK_AGAIN);
+        doubt.look = if now < doubt.lands_until { soon.min(doubt.lands_until) } else { soon };
+        self.set_phase(Phase::Doubt(doubt));
+    }
+
+    /// Says what is awaited, once.
+    fn await_once(&mut self, awaited: String, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        if frame.awaited.as_ref() != Some(&awaited) {
+            frame.awaited = Some(awaited.clone());
+            events.push(Event::Awaiting { step: frame.step.id.clone(), awaited });
+        }
+    }
+
+    /// Proven not to have happened and past its time: one repeat under a new intention is safe.
+    fn did_not_happen(&mut self, now: Moment, error: ChangeError, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        frame.phase = Phase::Acting;
+        if frame.repeats == 0 {
+            frame.repeats = 1;
+        } else {
+            self.action_failed(now, error.fault.into(), events);
+        }
+    }
+
+    /// Only a person can tell.
+    fn ask_about(&mut self, doubt: Box<Doubt>, why: String) {
+        let request = doubt.change.request(&self.plan.record.target.app);
+        let question = format!("Did this take effect: {request}? ({why}; yes = go on, no = do it again)");
+        self.set_phase(Phase::AskingDoubt { question, why, doubt });
     }
 
     pub(super) fn doubt(&mut self, now: Moment, change: &Change, why: &str, events: &mut Vec<Event>) {
@@ -299,6 +349,28 @@ impl Machine {
         let Some(frame) = self.frames.last_mut() else {
             return;
         };
+        if let Phase::AskingDoubt { question, why, doubt } = &frame.phase {
+            let (question, why, doubt) = (question.clone(), why.clone(), doubt.clone());
+            let step = frame.step.id.clone();
+            let Some(answer) = answer else {
+                self.doubt(now, &doubt.change, &why, events);
+                return;
+            };
+            events.push(Event::Asked { step: step.clone(), question, answer, by: by.clone() });
+            let finding = if answer { "happened" } else { "did_not_happen" };
+            events.push(Event::Settled {
+                step,
+                nonce: doubt.nonce.clone(),
+                finding: finding.to_owned(),
+                why: Some(format!("said by {by}")),
+            });
+            if answer {
+                self.change_done(now, doubt.change, doubt.before, doubt.nonce, Effect::FoundDone, events);
+            } else {
+                self.did_not_happen(now, doubt.error, events);
+            }
+            return;
+        }
         let (Phase::Asking { question, .. } | Phase::Stepping { question }) = &frame.phase else {
             return;
         };

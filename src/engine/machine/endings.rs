@@ -113,11 +113,7 @@ impl Machine {
     /// Pops the top frame and says how it ended.
     pub(super) fn finish_frame(&mut self, now: Moment, status: StepStatus, events: &mut Vec<Event>) {
         let Some(frame) = self.frames.pop() else { return };
-        match &status {
-            StepStatus::Done | StepStatus::Unneeded => self.tally.steps_done += 1,
-            StepStatus::Skipped { .. } | StepStatus::WouldRun => self.tally.steps_skipped += 1,
-            _ => self.tally.steps_failed += 1,
-        }
+        self.count(&status);
         let skipped_rung = frame.ladder.is_some() && matches!(status, StepStatus::Skipped { .. });
         events.push(Event::StepFinished {
             step: frame.step.id.clone(),
@@ -129,6 +125,14 @@ impl Machine {
         });
         if skipped_rung {
             self.rung_passed(now);
+        }
+    }
+
+    pub(super) const fn count(&mut self, status: &StepStatus) {
+        match status {
+            StepStatus::Done | StepStatus::Unneeded => self.tally.steps_done += 1,
+            StepStatus::Skipped { .. } | StepStatus::WouldRun => self.tally.steps_skipped += 1,
+            _ => self.tally.steps_failed += 1,
         }
     }
 

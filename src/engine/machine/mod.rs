@@ -4,19 +4,24 @@
 //! A run is a stack of frames: a step, and above a ladder the rung that is being tried. Each frame is in one phase:
 //!
 //! ```text
-//! When → GateBefore → Acting ⇄ Performing → GateAfter → finished
-//!                       ⇅          ↓
-//!                    Pausing   Settling → Reconciling
+//! When → GateBefore → Acting → Clearing → Performing → Acting … → GateAfter → finished
+//!                       ⇅                     ↓
+//!                    Pausing             Doubt ⇄ Asking
 //! ```
 
 mod changes;
 mod endings;
 mod gates;
 mod ladder;
+mod resume;
+
+pub use resume::{Standing, Unresumable};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::env::Readings;
 use super::event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
@@ -41,7 +46,7 @@ const FULL: f64 = 0.95;
 const SLACK: f64 = 0.02;
 
 /// What the machine must know of the run besides its plan.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run")]
 pub struct Config {
     /// The run's id; nonces derive from it.
@@ -67,7 +72,7 @@ pub struct Move {
     pub request: Request,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Phase {
     When {
         since: Moment,
@@ -78,23 +83,22 @@ enum Phase {
         until: Moment,
         awaited: String,
     },
+    /// The change is wanted; whether it may be made now is being asked.
+    Clearing {
+        change: Change,
+        before: Before,
+    },
     Performing {
         change: Change,
         before: Before,
         nonce: String,
     },
-    Settling {
-        until: Moment,
-        change: Change,
-        before: Before,
-        nonce: String,
-        error: ChangeError,
-    },
-    Reconciling {
-        change: Change,
-        before: Before,
-        nonce: String,
-        error: ChangeError,
+    /// The answer was lost: it is read back until it is known, or a person is asked.
+    Doubt(Box<Doubt>),
+    AskingDoubt {
+        question: String,
+        why: String,
+        doubt: Box<Doubt>,
     },
     RetryPause {
         until: Moment,
@@ -119,7 +123,21 @@ enum Phase {
     },
 }
 
-#[derive(Debug)]
+/// A change of which nobody knows whether it happened.
+#[derive(Debug, Clone)]
+struct Doubt {
+    change: Change,
+    before: Before,
+    nonce: String,
+    error: ChangeError,
+    /// Until then the lost request may still land: what has not happened yet may happen.
+    lands_until: Moment,
+    /// When to read back next.
+    look: Moment,
+    since: Moment,
+}
+
+#[derive(Debug, Clone)]
 struct Frame {
     step: Arc<Step>,
     ladder: Option<String>,
@@ -160,6 +178,14 @@ struct Latest {
     metrics: Measurements,
 }
 
+/// A change made, and by which step.
+#[derive(Debug, Clone)]
+struct Entry {
+    step: Arc<Step>,
+    always: bool,
+    change: Change,
+}
+
 /// The pure engine of one run.
 #[derive(Debug)]
 pub struct Machine {
@@ -182,7 +208,11 @@ pub struct Machine {
     nonces: u64,
     tally: Tally,
     made: Vec<Made>,
+    /// Every change made, with the step that made it.
+    ledger: Vec<Entry>,
     finished: bool,
+    /// What only a run that was taken up again has.
+    resumed: Option<resume::Resumed>,
 }
 
 impl Machine {
@@ -207,7 +237,9 @@ impl Machine {
             nonces: 0,
             tally: Tally::default(),
             made: Vec::new(),
+            ledger: Vec::new(),
             finished: false,
+            resumed: None,
         }
     }
 
@@ -274,11 +306,15 @@ impl Machine {
         match input {
             Input::Begin => {
                 self.began = now;
-                self.queue =
-                    self.plan.steps.iter().filter(|step| !step.always).cloned().map(Arc::new).collect();
+                if self.resumed.is_some() {
+                    self.take_up(now, &mut events);
+                } else {
+                    self.queue = self.main_steps();
+                }
             }
             Input::Tick => {}
             Input::Decided(word) => self.decided(now, word, &mut events),
+            Input::Cleared(clearance) => self.cleared(now, clearance, &mut events),
             Input::Performed(performance) => self.performed(now, performance, &mut events),
             Input::Reconciled(finding) => self.reconciled(now, finding, &mut events),
             Input::Answered { answer, by } => self.answered(now, answer, by, &mut events),
@@ -327,10 +363,9 @@ impl Machine {
                     until: *until,
                     live: self.live(now, Some("the next attempt".to_owned())),
                 }),
-                Phase::Settling { until, .. } if now < *until => Some(Request::Wait {
-                    until: *until,
-                    live: self.live(now, Some("a lost request to land, or not".to_owned())),
-                }),
+                Phase::Clearing { change, before } => {
+                    Some(Request::Clear { step: id, change: change.clone(), before: before.clone() })
+                }
                 Phase::Performing { change, .. } => {
                     let spent = now.since(frame.progress.began);
                     Some(Request::Perform {
@@ -342,14 +377,20 @@ impl Machine {
                 Phase::Asking { question, assent } => {
                     Some(Request::Ask { step: id, question: question.clone(), assent: *assent })
                 }
-                Phase::Stepping { question } => {
+                Phase::Stepping { question } | Phase::AskingDoubt { question, .. } => {
                     Some(Request::Ask { step: id, question: question.clone(), assent: false })
                 }
-                Phase::Reconciling { change, before, .. } => {
-                    Some(Request::Reconcile { change: change.clone(), before: before.clone() })
-                }
-                Phase::Pausing { .. } | Phase::RetryPause { .. } | Phase::Settling { .. } => {
-                    self.leave_pause();
+                Phase::Doubt(doubt) if now < doubt.look => Some(Request::Wait {
+                    until: doubt.look,
+                    live: self.live(now, Some("a lost request to land, or not".to_owned())),
+                }),
+                Phase::Doubt(doubt) => Some(Request::Reconcile {
+                    change: doubt.change.clone(),
+                    before: doubt.before.clone(),
+                    settled: now >= doubt.lands_until,
+                }),
+                Phase::Pausing { .. } | Phase::RetryPause { .. } => {
+                    self.set_phase(Phase::Acting);
                     None
                 }
             };
@@ -359,28 +400,17 @@ impl Machine {
         }
     }
 
-    fn leave_pause(&mut self) {
-        let Some(frame) = self.frames.last_mut() else {
-            return;
-        };
-        frame.phase = match std::mem::replace(&mut frame.phase, Phase::Acting) {
-            Phase::Settling { change, before, nonce, error, .. } => {
-                Phase::Reconciling { change, before, nonce, error }
-            }
-            _ => Phase::Acting,
-        };
-    }
-
     /// Signals, `abort_when` and the overall deadline end what is being waited for, never a change in flight.
     fn give_up_if_told(&mut self, now: Moment, events: &mut Vec<Event>) {
         let Some(frame) = self.frames.last() else { return };
-        if matches!(
-            frame.phase,
-            Phase::Performing { .. }
-                | Phase::Settling { .. }
-                | Phase::Reconciling { .. }
-                | Phase::OnRung { .. }
-        ) {
+        if matches!(frame.phase, Phase::Performing { .. } | Phase::Doubt(_) | Phase::OnRung { .. }) {
+            return;
+        }
+        if let Phase::AskingDoubt { why, doubt, .. } = &frame.phase {
+            if self.interrupted {
+                let (change, why) = (doubt.change.clone(), why.clone());
+                self.doubt(now, &change, &why, events);
+            }
             return;
         }
         if self.interrupted {
@@ -446,18 +476,32 @@ impl Machine {
             self.queue.clear();
             self.end(Outcome::Interrupted, Some("interrupted between two steps".to_owned()));
         }
+        if self.stand_up(now, events) {
+            return None;
+        }
         if let Some(step) = self.queue.pop_front() {
             self.begin_step(now, step, None, events);
             return None;
         }
         if self.stage != Stage::Always {
             self.stage = Stage::Always;
-            self.queue = self.plan.steps.iter().filter(|step| step.always).cloned().map(Arc::new).collect();
+            self.queue = self.always_steps();
+            return None;
+        }
+        if self.pause_is_over() {
             return None;
         }
         self.finished = true;
         events.push(self.run_finished(now));
         Some(Request::Finish)
+    }
+
+    fn main_steps(&self) -> VecDeque<Arc<Step>> {
+        self.plan.steps.iter().filter(|step| !step.always).cloned().map(Arc::new).collect()
+    }
+
+    fn always_steps(&self) -> VecDeque<Arc<Step>> {
+        self.plan.steps.iter().filter(|step| step.always).cloned().map(Arc::new).collect()
     }
 
     fn run_finished(&self, now: Moment) -> Event {
@@ -472,7 +516,7 @@ impl Machine {
             why: ending.why,
             before: self.first.clone().unwrap_or_default(),
             after: self.measurements(),
-            took_ms: millis(now.since(self.began)),
+            took_ms: millis(self.worked_before() + now.since(self.began)),
             tally: self.tally,
             next,
         }
