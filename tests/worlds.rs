@@ -220,7 +220,7 @@ fn check(text: &str, story: &Story) {
     let mut nonces = BTreeSet::new();
     let mut open: BTreeMap<String, String> = BTreeMap::new();
     let mut done = 0;
-    let mut in_doubt_for_ever = false;
+    let mut unsettled = BTreeSet::new();
     let mut over = false;
     let mut running: Vec<&str> = Vec::new();
     for event in events {
@@ -237,12 +237,18 @@ fn check(text: &str, story: &Story) {
             Event::ChangeFailed { step, error, .. } if error.certainty != Certainty::InDoubt => {
                 open.remove(step);
             }
-            Event::Settled { step, finding, .. } => match finding.as_str() {
+            Event::Settled { step, nonce, finding, .. } => match finding.as_str() {
                 "did_not_happen" => {
+                    unsettled.remove(nonce);
                     open.remove(step);
                 }
-                "cannot_tell" => in_doubt_for_ever = true,
-                _ => {}
+                "cannot_tell" => {
+                    unsettled.insert(nonce.clone());
+                }
+                // Read back, or said by a person.
+                _ => {
+                    unsettled.remove(nonce);
+                }
             },
             Event::Verdict { gate, open: true, evaluation, .. }
                 if !matches!(gate, GateKind::Abort | GateKind::When) =>
@@ -275,7 +281,7 @@ fn check(text: &str, story: &Story) {
     }
     assert!(running.is_empty(), "every step that began has ended");
     assert_eq!(done, tally.changes, "changes are counted");
-    assert!(!in_doubt_for_ever || *outcome != Outcome::Done, "what cannot be told is not called done");
+    assert!(unsettled.is_empty() || *outcome != Outcome::Done, "what cannot be told is not called done");
     let between_steps = *outcome == Outcome::Interrupted;
     assert!(over == (*outcome != Outcome::Done) || between_steps, "{outcome:?} says what happened");
     assert!(story.seconds < 3_600, "patience is bounded: {} s", story.seconds);

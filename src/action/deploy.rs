@@ -284,16 +284,19 @@ impl Deploy {
     fn survey(&self, scene: &Scene<'_>) -> Result<Survey, Failure> {
         let git = scene.observer.git();
         let tree = git.tree()?;
-        if !tree.staged.is_empty() {
+        let paths = git.expand(&patterns(&self.add))?;
+        // The step's own files are committed whole, whoever has staged them: perhaps this step, before its process died.
+        let staged: Vec<_> =
+            tree.staged.iter().filter(|path| !paths.contains(path)).map(String::as_str).collect();
+        if !staged.is_empty() {
             return Err(Fault::new(
                 FaultKind::Refused,
                 format!("deploying {}", scene.app),
-                format!("the index holds staged changes: {}", tree.staged.join(", ")),
+                format!("the index holds staged changes: {}", staged.join(", ")),
             )
             .hint("commit them or `git restore --staged` them: only the step's own files are to be shipped")
             .into());
         }
-        let paths = git.expand(&patterns(&self.add))?;
         let pending = git.pending(&paths)?;
         let running = scene.observer.running()?;
         let (current, live_commit) = (running.release, running.commit);

@@ -14,6 +14,7 @@ mod kill_idle;
 mod param;
 mod proof;
 mod restart;
+mod revert;
 mod rollback;
 mod run;
 mod scale;
@@ -45,6 +46,7 @@ verbs![
     kill_idle::KillIdle,
     scale::Scale,
     rollback::Rollback,
+    revert::Revert,
     run::Run,
     confirm::Confirm,
 ];

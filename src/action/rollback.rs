@@ -25,6 +25,8 @@ enum Method {
     Release,
 }
 
+/// A release that is named is looked for among this many.
+const NAMED_AMONG: usize = 200;
 const METHODS: &[&str] = &["revert", "release"];
 
 /// Go back to what ran before.
@@ -33,6 +35,8 @@ pub struct Rollback {
     method: Param<String>,
     branch: Param<String>,
     again: Option<Param<bool>>,
+    /// The release to go back to.
+    to: Option<Param<u64>>,
     /// Only what this run has released is taken back: the remedy of `on_failure: rollback`.
     only_own: bool,
 }
@@ -54,6 +58,11 @@ impl Verb for Rollback {
                 Kind::Truth,
                 "Also revert what is itself a revert, which brings the change back. Default: false, it is asked about.",
             ),
+            optional(
+                "to",
+                Kind::Count,
+                "With `method: release`: the version of the release to go back to. Default: the newest that has other code.",
+            ),
         ],
         short: Some("method"),
         empty: true,
@@ -67,7 +76,8 @@ impl Verb for Rollback {
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
         let method = reading.param("method").unwrap_or_else(|| Param::fixed("revert".to_owned()));
         let branch = reading.param("branch").unwrap_or_else(|| Param::fixed("master".to_owned()));
-        Some(Self { method, branch, again: reading.param("again"), only_own: false })
+        let (again, to) = (reading.param("again"), reading.param("to"));
+        Some(Self { method, branch, again, to, only_own: false })
     }
 }
 
@@ -94,6 +104,14 @@ impl Action for Rollback {
             let fault =
                 Diagnostic::error(self.method.text.span, format!("`{method}` is no way to roll back"));
             faults.push(fault.help("`revert` or `release`"));
+        }
+        if let Some(to) = &mut self.to {
+            to.bind_within(bindings, &(1..=u64::MAX), &mut faults);
+            if method == "revert" {
+                let fault =
+                    Diagnostic::error(to.text.span, "`to` names a release, and `revert` goes back by git");
+                faults.push(fault.help("add `method: release`"));
+            }
         }
         faults
     }
@@ -133,6 +151,7 @@ impl Rollback {
             method: Param::fixed("release".to_owned()),
             branch: Param::fixed("master".to_owned()),
             again: None,
+            to: None,
             only_own: true,
         }
     }
@@ -256,12 +275,33 @@ impl Rollback {
     }
 
     /// The release to go back to, and the one that is live.
-    fn earlier(scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
+    fn earlier(&self, scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
         let what = || format!("rolling {} back", scene.app);
-        let releases = scene.observer.heroku().releases(20)?;
+        let named = self.to.as_ref().map(|to| to.or(0));
+        let releases = scene.observer.heroku().releases(if named.is_some() { NAMED_AMONG } else { 20 })?;
         let Some(current) = releases.iter().find(|release| release.current) else {
             return Err(Fault::new(FaultKind::Missing, what(), "no release is current").into());
         };
+        if let Some(version) = named {
+            return match releases.iter().find(|release| release.version == version) {
+                Some(target) if target.eligible_for_rollback || target.version == current.version => {
+                    Ok((target.clone(), current.clone()))
+                }
+                Some(_) => Err(Fault::new(
+                    FaultKind::Refused,
+                    what(),
+                    format!("Heroku does not roll back to v{version}: it failed, or has expired"),
+                )
+                .hint("`heroku releases` lists those that are eligible")
+                .into()),
+                None => Err(Fault::new(
+                    FaultKind::Missing,
+                    what(),
+                    format!("v{version} is not among the newest {NAMED_AMONG} releases"),
+                )
+                .into()),
+            };
+        }
         let target = releases.iter().find(|release| {
             release.version < current.version
                 && release.status == ReleaseStatus::Succeeded
@@ -282,12 +322,12 @@ impl Rollback {
     }
 
     /// The release to go back to after a failed deploy of this run: one of what was live when the run began.
-    fn as_at_start(scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
+    fn as_at_start(&self, scene: &Scene<'_>) -> Result<(Release, Release), Failure> {
         let what = || format!("taking this run's release of {} back", scene.app);
         let Running { release: Some(current), commit: now, .. } = scene.observer.running()? else {
             return Err(Fault::new(FaultKind::Missing, what(), "no release is current").into());
         };
-        let Some(wanted) = scene.run.live_at_start.as_deref() else { return Self::earlier(scene) };
+        let Some(wanted) = scene.run.live_at_start.as_deref() else { return self.earlier(scene) };
         // This run deploys HEAD: anything else is somebody else's work.
         let head = scene.observer.git().tree().ok().map(|tree| tree.head);
         if let (Some(now), Some(head)) = (&now, &head)
@@ -312,6 +352,14 @@ impl Rollback {
         Err(Fault::new(FaultKind::Missing, what(), why)
             .hint("`heroku releases` lists them; `runbook run rollback` goes back by git")
             .into())
+    }
+
+    /// Whether the release that was named is what runs: itself, or the newest rollback to it.
+    fn is_there(&self, target: &Release, current: &Release) -> bool {
+        self.to.is_some()
+            && (target.version == current.version
+                || (target.slug == current.slug
+                    && current.description == format!("Rollback to v{}", target.version)))
     }
 
     /// Keys that would change with the rollback; the database's own stops it.
@@ -346,7 +394,14 @@ impl Rollback {
                 ..Preview::default()
             });
         }
-        let (target, current) = Self::earlier(scene)?;
+        let (target, current) = self.earlier(scene)?;
+        if self.is_there(&target, &current) {
+            return Ok(Preview {
+                summary: format!("nothing: v{} runs what v{} is", current.version, target.version),
+                nothing_to_do: true,
+                ..Preview::default()
+            });
+        }
         let config = Self::config(scene, &target)?;
         let change = Change::Rollback { release: target.id.clone(), version: target.version };
         let mut details = vec![
@@ -371,7 +426,18 @@ impl Rollback {
                     ..Done::default()
                 }));
             }
-            let (target, _) = if self.only_own { Self::as_at_start(scene)? } else { Self::earlier(scene)? };
+            let (target, current) =
+                if self.only_own { self.as_at_start(scene)? } else { self.earlier(scene)? };
+            if self.is_there(&target, &current) {
+                return Ok(Next::Done(Done {
+                    status: Status::AlreadySo,
+                    summary: format!(
+                        "nothing to do: v{} runs the code and config of v{}",
+                        current.version, target.version
+                    ),
+                    ..Done::default()
+                }));
+            }
             Self::config(scene, &target)?;
             let before = before_release(scene)?;
             return Ok(Next::Change {

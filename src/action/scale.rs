@@ -19,6 +19,8 @@ pub struct Scale {
     kind: Param<String>,
     to: Param<u64>,
     never_up: Option<Param<bool>>,
+    /// Only from this number.
+    from: Option<Param<u64>>,
 }
 
 impl Verb for Scale {
@@ -30,6 +32,11 @@ impl Verb for Scale {
         fields: &[
             optional("type", Kind::Text, "Process type. Default: `web`."),
             required("to", Kind::Count, "How many, 1 to 100 (0 would shut the site)."),
+            optional(
+                "from",
+                Kind::Count,
+                "Refuse unless this many are wanted now: somebody else has scaled meanwhile.",
+            ),
             optional("never_up", Kind::Truth, "Do nothing when fewer run already. Default: false."),
         ],
         short: None,
@@ -43,7 +50,8 @@ impl Verb for Scale {
 
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
         let kind = reading.param("type").unwrap_or_else(|| Param::fixed("web".to_owned()));
-        Some(Self { kind, to: reading.param("to")?, never_up: reading.param("never_up") })
+        let (to, from) = (reading.param("to"), reading.param("from"));
+        Some(Self { kind, to: to?, never_up: reading.param("never_up"), from })
     }
 }
 
@@ -73,6 +81,19 @@ impl Scale {
 }
 
 impl Scale {
+    /// Whoever wants to put a number back must not undo somebody else's.
+    fn unlike_expected(&self, scene: &Scene<'_>, row: &Formation) -> Result<(), Failure> {
+        let Some(from) = self.from.as_ref().map(|from| from.or(row.quantity)) else { return Ok(()) };
+        if from == row.quantity || self.nothing_to_do(row.quantity) {
+            return Ok(());
+        }
+        let what = format!("scaling {} of {} from {from} to {}", row.kind, scene.app, self.to());
+        let why = format!("{} is at {}: somebody else has scaled it since", row.kind, row.quantity);
+        Err(Fault::new(FaultKind::Refused, what, why)
+            .hint(format!("`heroku ps:scale {}={}` if that is still wanted", row.kind, self.to()))
+            .into())
+    }
+
     /// Eco and basic run one dyno of a process type: Heroku would refuse more, and it is better known before.
     fn within_size(&self, scene: &Scene<'_>, row: &Formation) -> Result<(), Failure> {
         let small = ["eco", "basic"].contains(&row.size.to_ascii_lowercase().as_str());
@@ -108,6 +129,9 @@ impl Action for Scale {
         self.kind.bind(bindings, &mut faults);
         self.to.bind_within(bindings, &(1..=100), &mut faults);
         super::param::bind_some(&mut self.never_up, bindings, &mut faults);
+        if let Some(from) = &mut self.from {
+            from.bind_within(bindings, &(0..=100), &mut faults);
+        }
         faults
     }
 
@@ -120,6 +144,7 @@ impl Action for Scale {
             preview.summary = format!("nothing: {} is at {} already", row.kind, row.quantity);
             return Ok(preview);
         }
+        self.unlike_expected(scene, &row)?;
         self.within_size(scene, &row)?;
         preview.summary =
             format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
@@ -147,6 +172,7 @@ impl Action for Scale {
                     ..Done::default()
                 }));
             }
+            self.unlike_expected(scene, &row)?;
             self.within_size(scene, &row)?;
             let dynos = scene.observer.heroku().dynos()?;
             let before = Before {

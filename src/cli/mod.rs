@@ -19,6 +19,7 @@ mod session;
 mod show;
 mod signals;
 mod target;
+mod undo;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -39,6 +40,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Go on with a run that was paused, or whose process died.
     Resume(Box<resume::ResumeArgs>),
+    /// Take back what a run has changed, newest first: itself a plan, with preview, journal and resume.
+    Undo(Box<undo::UndoArgs>),
     /// List the runbooks: where each comes from, what it does, its inputs.
     List(list::ListArgs),
     /// Check runbook files without running them.
@@ -90,6 +93,7 @@ pub fn main() -> u8 {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Resume(args) => resume::run(&args),
+        Command::Undo(args) => undo::run(&args),
         Command::List(args) => list::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -10,7 +10,8 @@ use super::output::Stop;
 use crate::engine::{Config, Event, Outcome, Standing};
 use crate::health::{Moment, show_seconds};
 use crate::journal::{Recorded, Store, read_run};
-use crate::plan::{EMBEDDED, Plan, PlanRecord, Target};
+use crate::plan::{EMBEDDED, Plan, PlanRecord, Target, UNDO_OF};
+use crate::platform::{Before, Certainty, Change, Effect};
 use crate::reporter::wrap;
 use crate::source::escape_controls;
 
@@ -92,6 +93,32 @@ impl Past {
         self.recorded.entries.iter().map(|entry| (moment(entry.at), entry.event.clone())).collect()
     }
 
+    /// What it has changed, oldest first; and the requests of which nobody knows whether they took effect.
+    pub(super) fn changes(&self) -> (Vec<(Change, Before, Effect)>, Vec<String>) {
+        let mut intended: Vec<(&str, &Change, &Before)> = Vec::new();
+        let mut made = Vec::new();
+        for entry in &self.recorded.entries {
+            match &entry.event {
+                Event::Intended { nonce, change, before, .. } => intended.push((nonce, change, before)),
+                Event::Done { nonce, effect, .. } => {
+                    let at = intended.iter().position(|(known, _, _)| known == nonce);
+                    if let Some((_, change, before)) = at.map(|at| intended.remove(at)) {
+                        made.push((change.clone(), before.clone(), effect.clone()));
+                    }
+                }
+                Event::ChangeFailed { nonce, error, .. } if error.certainty != Certainty::InDoubt => {
+                    intended.retain(|(known, _, _)| known != nonce);
+                }
+                Event::Settled { nonce, finding, .. } if finding == "did_not_happen" => {
+                    intended.retain(|(known, _, _)| known != nonce);
+                }
+                _ => {}
+            }
+        }
+        let app = &self.record.target.app;
+        (made, intended.into_iter().map(|(_, change, _)| change.request(app)).collect())
+    }
+
     /// Time since it began.
     pub(super) fn age(&self, now: jiff::Timestamp) -> std::time::Duration {
         std::time::Duration::try_from(now.duration_since(self.began)).unwrap_or_default()
@@ -102,7 +129,7 @@ impl Past {
         let record = &self.record;
         let now = if record.source == "embedded" && folder.is_none() {
             EMBEDDED.iter().find(|(name, _)| *name == record.runbook).map(|(_, text)| (*text).to_owned())
-        } else if record.source.starts_with("undo of ") {
+        } else if record.source.starts_with(UNDO_OF) {
             return None;
         } else {
             let named = folder.map(|folder| folder.join(format!("{}.yaml", record.runbook)));
@@ -129,7 +156,7 @@ impl Past {
     }
 
     /// What of the target has changed since, each in a line.
-    pub(super) fn target_changes(&self, now: &Target) -> Vec<String> {
+    fn target_changes(&self, now: &Target) -> Vec<String> {
         let was = &self.record.target;
         let none = || "not used".to_owned();
         let rows = [
@@ -150,6 +177,20 @@ impl Past {
                 format!("{what}: was {}, is {}", escape_controls(&was), escape_controls(&now))
             })
             .collect()
+    }
+
+    /// Refuses a target that is not the run's, unless that was accepted.
+    pub(super) fn check_target(&self, now: &Target, accepted: bool) -> Result<bool, Stop> {
+        let changes = self.target_changes(now);
+        if changes.is_empty() || accepted {
+            return Ok(!changes.is_empty());
+        }
+        let text = format!(
+            "error: this is not the target of run {}:\n  {}\n  nothing was changed\n  hint: `--accept-changed target` goes on with it all the same",
+            self.run,
+            changes.join("\n  ")
+        );
+        Err(Stop::new(9, text))
     }
 
     /// What a person reads before agreeing: what is over, what is in doubt, where it goes on.

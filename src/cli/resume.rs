@@ -42,7 +42,7 @@ pub(super) struct ResumeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Accept {
+pub(super) enum Accept {
     /// The runbook's text: the run goes on with the new one.
     Runbook,
     /// The app, its database, its remote or the working tree.
@@ -83,18 +83,7 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let clock = Arc::new(SystemClock::resumed(age));
     let (opened, app) = open_target(&target_args, clock, Arc::new(|text: &str| talk(text)))?;
     let now = target_of(&target_args, &opened, &app)?;
-    let changes = past.target_changes(&now);
-    if !changes.is_empty() {
-        if !target {
-            let text = format!(
-                "error: this is not the target of run {}:\n  {}\n  nothing was changed\n  hint: `--accept-changed target` goes on with it all the same",
-                past.run,
-                changes.join("\n  ")
-            );
-            return Err(Stop::new(9, text));
-        }
-        past.changed = true;
-    }
+    past.changed |= past.check_target(&now, target)?;
     past.record.target = now;
     let source = Source::new(past.record.source.as_str(), past.record.text.as_str());
     let plan = build(past.record.clone()).map_err(|faults| {
@@ -107,6 +96,7 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         plan_out: None,
         no_database: target_args.no_database,
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
+        notes: Vec::new(),
     };
     Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending)).resumed(&store, &past)
 }

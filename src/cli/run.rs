@@ -166,6 +166,7 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         plan_out: args.plan_out.clone(),
         no_database: args.target.no_database,
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
+        notes: Vec::new(),
     };
     let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
     match store {

@@ -30,6 +30,8 @@ use crate::reporter::{
 const FIRST_LOOK: Duration = Duration::from_secs(6);
 /// How often a held lock is looked at.
 const LOCK_LOOK: Duration = Duration::from_millis(500);
+/// How long a program is waited for that a run had started whose process died: the bound of a push.
+const LINGERING: Duration = Duration::from_secs(20 * 60);
 /// The window of slopes.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -49,6 +51,8 @@ pub(super) struct Manner {
     pub(super) no_database: bool,
     /// `--wait-lock`.
     pub(super) wait_lock: Duration,
+    /// What else the person should know before agreeing.
+    pub(super) notes: Vec<String>,
 }
 
 /// A run being prepared: the world is open and samples come in.
@@ -149,7 +153,8 @@ impl Session {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = self.opened.notes.clone();
+        let mut notes = self.manner.notes.clone();
+        notes.extend(self.opened.notes.iter().cloned());
         if let Some(live) = &self.facts.live_at_start {
             notes.push(format!("live now: commit {}", short(live)));
         }
@@ -342,27 +347,40 @@ impl Session {
             runbook: self.plan.record.runbook.clone(),
             since: clock.wall(),
         };
-        let until = clock.now().plus(self.manner.wait_lock);
+        let lease = self.take_lease(store, run, &holder)?;
+        let children = lease.for_children().map_err(|error| {
+            Stop::new(
+                9,
+                format!("error: the app's lease cannot be handed on: {error}\n  nothing was changed"),
+            )
+        })?;
+        self.opened.children_hold(children);
+        Ok(lease)
+    }
+
+    fn take_lease(&self, store: &Store, run: &str, holder: &Holder) -> Result<Lease, Stop> {
+        let clock = self.opened.observer.clock();
+        let began = clock.now();
         let mut told = false;
         loop {
-            match Lease::take(&store.locks(), &self.plan.record.target.app, &holder) {
+            let error = match Lease::take(&store.locks(), &self.plan.record.target.app, holder) {
                 Ok(lease) => return Ok(lease),
                 Err(LeaseError::Store(error)) => return Err(unusable(&error)),
-                Err(error @ LeaseError::Held { .. }) if clock.now() >= until => {
-                    return Err(Stop::new(
-                        8,
-                        format!(
-                            "error: {error}\n  nothing was changed\n  hint: `--wait-lock 2m` waits for its end"
-                        ),
-                    ));
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        talk(&format!("{error}; waiting for its end"));
-                    }
-                    clock.sleep(LOCK_LOOK);
-                }
+                Err(error) => error,
+            };
+            // What this very run has started is waited for: until it has ended, nobody can tell what it has done.
+            let ours = matches!(&error, LeaseError::Lingering { holder: Some(known) } if known.run == run);
+            let patience = if ours { self.manner.wait_lock.max(LINGERING) } else { self.manner.wait_lock };
+            if clock.now().since(began) >= patience {
+                let text = format!(
+                    "error: {error}\n  nothing was changed\n  hint: `--wait-lock 2m` waits for its end"
+                );
+                return Err(Stop::new(8, text));
             }
+            if !std::mem::replace(&mut told, true) {
+                talk(&format!("{error}; waiting for its end"));
+            }
+            clock.sleep(LOCK_LOOK);
         }
     }
 

@@ -29,7 +29,10 @@ pub struct Holder {
 /// A held lease; dropping it frees it.
 #[derive(Debug)]
 pub struct Lease {
-    _file: File,
+    // Held, not used: its lock is the lease.
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for its lock"))]
+    own: File,
+    children: File,
 }
 
 /// Why there is no lease.
@@ -41,6 +44,15 @@ pub enum LeaseError {
         /// The app.
         app: String,
         /// Who, when it can be read.
+        holder: Option<Holder>,
+    },
+    /// The process of a run has died, and a program that it had started still runs.
+    #[error(
+        "a program that {} had started still runs, although the run's process is gone",
+        describe(.holder.as_ref())
+    )]
+    Lingering {
+        /// Which run, when it can be read.
         holder: Option<Holder>,
     },
     /// The state directory cannot be used.
@@ -69,31 +81,64 @@ impl Lease {
         let safe: String =
             app.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         let path = locks.join(format!("{safe}.lock"));
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| StoreError::new(&path, "opening", &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let holder =
-                    file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
-                return Err(LeaseError::Held { app: app.to_owned(), holder });
-            }
-            Err(TryLockError::Error(error)) => return Err(StoreError::new(&path, "locking", &error).into()),
+        let mut file = open(&path)?;
+        if !lock(&file, &path)? {
+            return Err(LeaseError::Held { app: app.to_owned(), holder: read(&mut file) });
+        }
+        // Children inherit this one, and the lock with it: it is free when the last of them has ended.
+        let children_path = locks.join(format!("{safe}.children"));
+        let children = open(&children_path)?;
+        if !lock(&children, &children_path)? {
+            return Err(LeaseError::Lingering { holder: read(&mut file) });
         }
         let text = serde_json::to_string(holder).unwrap_or_default();
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| StoreError::new(&path, "writing to", &error))?;
-        Ok(Self { _file: file })
+        Ok(Self { own: file, children })
     }
+
+    /// What a run's children hold open as long as they live: an empty file.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn for_children(&self) -> std::io::Result<File> {
+        self.children.try_clone()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // A run that came to its end answers for what it has left running: the lock is not kept by that.
+        let _ = self.children.unlock();
+    }
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StoreError::new(path, "opening", &error))
+}
+
+/// Whether the lock was free, and is ours now.
+fn lock(file: &File, path: &Path) -> Result<bool, StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(StoreError::new(path, "locking", &error)),
+    }
+}
+
+fn read(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 #[cfg(test)]
@@ -117,5 +162,32 @@ mod tests {
         Lease::take(folder.path(), "other", &holder).unwrap();
         drop(first);
         Lease::take(folder.path(), "wiki", &holder).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_outlives_its_run_is_noticed_and_one_left_behind_on_purpose_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = Holder {
+            run: "20260101-000000-aaaa".into(),
+            user: "kim".into(),
+            host: "laptop".into(),
+            pid: 7,
+            runbook: "deploy-fix".into(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let lease = Lease::take(folder.path(), "wiki", &holder).unwrap();
+        let child = lease.for_children().unwrap();
+        // The process dies: its own handles are closed, and nothing is unlocked.
+        let dead = std::mem::ManuallyDrop::new(lease);
+        dead.own.unlock().unwrap();
+        let refused = Lease::take(folder.path(), "wiki", &holder).unwrap_err();
+        assert!(matches!(refused, LeaseError::Lingering { holder: Some(_) }), "{refused}");
+        assert!(refused.to_string().contains("deploy-fix"), "{refused}");
+        child.unlock().unwrap();
+        let lease = Lease::take(folder.path(), "wiki", &holder).unwrap();
+        let left_behind = lease.for_children().unwrap();
+        drop(lease);
+        Lease::take(folder.path(), "wiki", &holder).unwrap();
+        drop(left_behind);
     }
 }

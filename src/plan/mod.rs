@@ -9,6 +9,7 @@ mod model;
 mod scope;
 mod select;
 mod steps;
+mod undo;
 
 pub use build::{Checked, build, check};
 pub use inputs::bind_inputs;
@@ -18,3 +19,4 @@ pub use model::{
     Target,
 };
 pub use select::check_selection;
+pub use undo::{UNDO_OF, Undo, undo};

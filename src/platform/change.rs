@@ -50,7 +50,7 @@ pub enum Change {
         /// The message.
         message: String,
     },
-    /// Commit the reverse of `commit`, which must be `HEAD`.
+    /// Commit the reverse of `commit`, which is `HEAD` or before it.
     Revert {
         /// Full sha.
         commit: String,
@@ -192,6 +192,8 @@ pub enum Subject {
 
 /// How long a request to Heroku may still land whose sender has gone: an HTTP change's own timeout.
 const HTTP_SETTLE: Duration = Duration::from_secs(30);
+/// A push that was cut may have begun a build, which shows itself within this time.
+pub(in crate::platform) const PUSH_SETTLE: Duration = Duration::from_secs(60);
 /// A statement is executed within the cap of its block, whoever waits for it.
 const STATEMENT_SETTLE: Duration = Duration::from_secs(5);
 
@@ -201,11 +203,10 @@ impl Change {
     /// lease as long as they live.
     pub const fn settle(&self) -> Duration {
         match self {
-            Self::Restart { .. }
-            | Self::Scale { .. }
-            | Self::Rollback { .. }
-            | Self::Promote { .. }
-            | Self::Push { .. } => HTTP_SETTLE,
+            Self::Restart { .. } | Self::Scale { .. } | Self::Rollback { .. } | Self::Promote { .. } => {
+                HTTP_SETTLE
+            }
+            Self::Push { .. } => PUSH_SETTLE,
             Self::Kill { .. } => STATEMENT_SETTLE,
             Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => Duration::ZERO,
         }

@@ -13,7 +13,7 @@ use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
 use super::heroku::{Heroku, HerokuOptions};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
-use super::process::Commands;
+use super::process::{Commands, Held};
 use super::reads::{DatabaseReads, HerokuReads};
 use super::secret::{Redactor, Secret};
 use super::writes::DatabaseWrites;
@@ -71,9 +71,16 @@ pub struct Opened {
     /// What the person should know before the plan.
     pub notes: Vec<String>,
     held: Option<Arc<Database>>,
+    children: Held,
 }
 
 impl Opened {
+    /// Every program started from here on that may change something holds `file` open as long as it lives.
+    pub fn children_hold(&self, file: std::fs::File) {
+        // A run begins once.
+        let _ = self.children.set(file);
+    }
+
     /// Closes the database connection.
     pub fn close(&self) {
         if let Some(database) = &self.held {
@@ -143,6 +150,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         Some(wanted) => Some(open_database(&credentials, wanted, &first, &mut notes)?),
     };
     let folder = credentials.folder.clone();
+    let children = Held::default();
     let git = Arc::new(Tree::new(TreeOptions {
         folder: folder.clone(),
         // Named by its id, the app still has its repository under its name.
@@ -154,15 +162,29 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         token: credentials.token.clone(),
         secret_variables: credentials.secret_variables.clone(),
         redactor: credentials.redactor.clone(),
+        held: Arc::clone(&children),
     }));
-    let commands =
-        Arc::new(Commands::new(&folder, credentials.secret_variables.clone(), credentials.redactor.clone()));
+    let commands = Arc::new(Commands::new(
+        &folder,
+        credentials.secret_variables.clone(),
+        credentials.redactor.clone(),
+        Arc::clone(&children),
+    ));
     let reads = database.clone().map(|database| database as Arc<dyn DatabaseReads>);
     let writes = database.clone().map(|database| database as Arc<dyn DatabaseWrites>);
     let name = database.as_ref().map(|database| DatabaseReads::name(&**database));
     let observer = Observer::new(heroku.clone(), reads, git.clone(), Arc::clone(&credentials.clock));
     let sealed = Sealed { writers: Writers { heroku, database: writes, git, commands } };
-    Ok(Opened { observer, sealed: Some(sealed), pages, account, database: name, notes, held: database })
+    Ok(Opened {
+        observer,
+        sealed: Some(sealed),
+        pages,
+        account,
+        database: name,
+        notes,
+        held: database,
+        children,
+    })
 }
 
 fn name_of<'a>(app: &'a super::facts::App, asked: &'a str) -> &'a str {

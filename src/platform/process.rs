@@ -37,6 +37,17 @@ pub(super) struct Child {
     pub(super) timeout: Duration,
     /// Keep stdout whole (for a machine's answer) instead of passing its lines on.
     pub(super) keep_stdout: bool,
+    /// What it holds open as long as it lives, as its stdin (an empty file); `None` = nothing.
+    pub(super) holds: Option<std::fs::File>,
+}
+
+/// A file that every changing child holds open as long as it lives: its lock tells a later process that one still
+/// runs whose parent has died. Set once, when a run begins.
+pub type Held = std::sync::Arc<std::sync::OnceLock<std::fs::File>>;
+
+/// A handle for one child.
+pub(super) fn handle(held: &Held) -> Option<std::fs::File> {
+    held.get().and_then(|file| file.try_clone().ok())
 }
 
 /// How a child ended.
@@ -62,6 +73,7 @@ impl Child {
             unset: Vec::new(),
             timeout,
             keep_stdout: false,
+            holds: None,
         }
     }
 
@@ -76,13 +88,13 @@ impl Child {
         let (out_reader, out_writer) = pipe()?;
         let (err_reader, err_writer) = pipe()?;
         #[expect(clippy::disallowed_methods, reason = "the platform's door for processes")]
-        let mut expression = duct::cmd(&self.program, &self.args)
-            .dir(&self.folder)
-            .stdin_null()
-            .stdout_file(out_writer)
-            .stderr_file(err_writer)
-            .unchecked()
-            .before_spawn(|command| {
+        let mut expression = duct::cmd(&self.program, &self.args).dir(&self.folder);
+        expression = match self.holds.as_ref().and_then(|file| file.try_clone().ok()) {
+            Some(file) => expression.stdin_file(file),
+            None => expression.stdin_null(),
+        };
+        expression =
+            expression.stdout_file(out_writer).stderr_file(err_writer).unchecked().before_spawn(|command| {
                 command.process_group(0);
                 Ok(())
             });
@@ -232,12 +244,13 @@ pub struct Commands {
     folder: PathBuf,
     secret_variables: Vec<OsString>,
     redactor: Redactor,
+    held: Held,
 }
 
 impl Commands {
     /// Programs run in `folder`; `secret_variables` are taken out of their environment.
-    pub fn new(folder: &Path, secret_variables: Vec<OsString>, redactor: Redactor) -> Self {
-        Self { folder: folder.to_owned(), secret_variables, redactor }
+    pub fn new(folder: &Path, secret_variables: Vec<OsString>, redactor: Redactor, held: Held) -> Self {
+        Self { folder: folder.to_owned(), secret_variables, redactor, held }
     }
 }
 
@@ -253,6 +266,7 @@ impl CommandWrites for Commands {
         let mut child = Child::new(program, &self.folder, timeout);
         child.args = args.iter().map(OsString::from).collect();
         child.unset.clone_from(&self.secret_variables);
+        child.holds = handle(&self.held);
         let ended = child.run(&self.redactor, lines).map_err(ChangeError::nothing_changed)?;
         if ended.code == Some(0) && !ended.timed_out {
             return Ok(Effect::Ran { output: ended.lines });
@@ -283,7 +297,7 @@ mod tests {
     fn commands() -> (tempfile::TempDir, Commands) {
         let folder = tempfile::tempdir().unwrap();
         let secrets = vec![OsString::from("CARGO_MANIFEST_DIR")];
-        let commands = Commands::new(folder.path(), secrets, Redactor::default());
+        let commands = Commands::new(folder.path(), secrets, Redactor::default(), Held::default());
         (folder, commands)
     }
 

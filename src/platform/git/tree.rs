@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::platform::error::{Fault, FaultKind};
-use crate::platform::process::{Child, Ended};
+use crate::platform::process::{Child, Ended, Held, handle};
 use crate::platform::secret::{Redactor, Secret};
 use crate::platform::writes::Lines;
 
@@ -28,6 +28,8 @@ pub struct TreeOptions {
     pub secret_variables: Vec<OsString>,
     /// Takes secrets out of texts.
     pub redactor: Redactor,
+    /// What children that change something hold open.
+    pub held: Held,
 }
 
 /// A working tree.
@@ -155,6 +157,7 @@ impl Tree {
     }
 
     pub(super) fn run(&self, mut child: Child, lines: &Lines<'_>) -> Result<Ended, Fault> {
+        child.holds = handle(&self.options.held);
         child.keep_stdout = true;
         child
             .run(&self.options.redactor, lines)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reads::{literal, verdict};
 use super::tree::{LOCAL, Tree};
-use crate::platform::change::{Effect, short};
+use crate::platform::change::{Effect, PUSH_SETTLE, short};
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
 use crate::platform::process::Ended;
 use crate::platform::reads::GitReads;
@@ -13,8 +13,6 @@ use crate::platform::writes::{GitWrites, Lines};
 
 /// Bound of a commit: the user's own hooks run in it.
 const COMMIT: Duration = Duration::from_secs(300);
-/// After a cut push Heroku may go on building; that long it may still become a release.
-const PUSH_SETTLE_MS: u64 = 120_000;
 
 impl Tree {
     fn head(&self) -> Result<String, Fault> {
@@ -33,12 +31,14 @@ impl Tree {
         }
     }
 
-    fn refuse_dirty_index(&self, what: &str) -> Result<(), ChangeError> {
+    /// Only `allowed` may be staged: those files are committed whole, whoever has staged them.
+    fn refuse_dirty_index(&self, what: &str, allowed: &[String]) -> Result<(), ChangeError> {
         let tree = self.tree().map_err(ChangeError::nothing_changed)?;
-        if tree.staged.is_empty() {
+        let staged: Vec<_> = tree.staged.into_iter().filter(|path| !allowed.contains(path)).collect();
+        if staged.is_empty() {
             return Ok(());
         }
-        let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
+        let why = format!("the index holds staged changes: {}", staged.join(", "));
         Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)))
     }
 
@@ -60,7 +60,7 @@ impl Tree {
 impl GitWrites for Tree {
     fn commit(&self, paths: &[String], message: &str) -> Result<Effect, ChangeError> {
         let what = "committing the step's files";
-        self.refuse_dirty_index(what)?;
+        self.refuse_dirty_index(what, paths)?;
         let top = self.line(&["rev-parse", "--show-toplevel"], what).map_err(ChangeError::nothing_changed)?;
         let before = self.head().map_err(ChangeError::nothing_changed)?;
         let mut add: Vec<OsString> = ["add", "--all", "--"].into_iter().map(OsString::from).collect();
@@ -92,10 +92,12 @@ impl GitWrites for Tree {
 
     fn revert(&self, commit: &str) -> Result<Effect, ChangeError> {
         let what = format!("reverting {}", short(commit));
-        self.refuse_dirty_index(&what)?;
+        self.refuse_dirty_index(&what, &[])?;
         let head = self.head().map_err(ChangeError::nothing_changed)?;
-        if head != commit {
-            let why = format!("HEAD is {} by now", short(&head));
+        if head != commit
+            && self.ask(self.git(["merge-base", "--is-ancestor", commit, &head], LOCAL), &what).is_err()
+        {
+            let why = format!("HEAD is {} by now, which does not hold it", short(&head));
             return Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)));
         }
         let parents = self.parents(commit).map_err(ChangeError::nothing_changed)?;
@@ -185,7 +187,7 @@ impl Tree {
         ChangeError {
             certainty: Certainty::InDoubt,
             fault: fault.hint("a build that has begun goes on at Heroku although the connection is gone"),
-            settle_ms: PUSH_SETTLE_MS,
+            settle_ms: u64::try_from(PUSH_SETTLE.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -1,0 +1,132 @@
+//! `runbook undo RUN`: takes back what a run has changed. It is a run of its own, of a runbook written from the other's
+//! journal.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use super::output::{Stop, data, talk};
+use super::past::Past;
+use super::resume::Accept;
+use super::run::{check_terminal, lead, target_of, time};
+use super::runs::{open_store, recorded};
+use super::session::{Manner, Session};
+use super::signals::Ending;
+use super::target::{TargetArgs, open_target};
+use crate::engine::Event;
+use crate::journal::{Store, read_run};
+use crate::plan::{PlanRecord, Selection, UNDO_OF, build, undo};
+use crate::platform::SystemClock;
+use crate::source::{Source, render};
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct UndoArgs {
+    /// The run: its id, a unique beginning of it, or its last letters.
+    run: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Show what would be taken back, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask: the plan is agreed to.
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Ask before each step too.
+    #[arg(long, conflicts_with = "yes")]
+    step: bool,
+    /// Undo although the app, its database, its remote or the working tree is another now.
+    #[arg(long, value_name = "WHAT")]
+    accept_changed: Vec<Accept>,
+    /// Events as JSON on stdout, one object a line.
+    #[arg(long)]
+    json: bool,
+    /// Waits this long for the end of another run on the app, such as 2m.
+    #[arg(long, value_name = "TIME")]
+    wait_lock: Option<String>,
+}
+
+pub(super) fn run(args: &UndoArgs) -> u8 {
+    lead(args.json, |ending| attempt(args, ending))
+}
+
+/// The run that has undone `run` already, or has begun to.
+fn undone_by(store: &Store, run: &str) -> Option<String> {
+    let source = format!("{UNDO_OF}{run}");
+    store.ids().ok()?.into_iter().find(|id| {
+        store.find(id).is_ok_and(|(_, folder)| {
+            read_run(&folder).is_ok_and(|recorded| {
+                let ours = |event: &Event| matches!(event, Event::RunStarted { record, .. } if record.source == source);
+                recorded.entries.iter().any(|entry| ours(&entry.event))
+                    && recorded.entries.iter().any(|entry| matches!(entry.event, Event::Intended { .. }))
+            })
+        })
+    })
+}
+
+fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
+    let store = if args.dry_run { recorded()? } else { open_store()? };
+    let past = Past::find(&store, &args.run)?;
+    if let Some(other) = undone_by(&store, &past.run) {
+        let text = format!(
+            "error: run {} was undone by run {other}: nothing is done twice\n  nothing was changed\n  hint: `runbook show {other}` tells how it ended, `runbook resume {other}` goes on with it",
+            past.run
+        );
+        return Err(Stop::new(6, text));
+    }
+    let (made, in_doubt) = past.changes();
+    if !in_doubt.is_empty() {
+        let text = format!(
+            "error: it is not known whether this took effect: {}\n  nothing was changed\n  hint: `runbook resume {}` reads it back first",
+            in_doubt.join("; "),
+            past.run
+        );
+        return Err(Stop::new(7, text));
+    }
+    let told = undo(&past.run, &past.record.target.app, &made);
+    let Some(text) = told.text else {
+        let mut said = format!("nothing of run {} can be taken back\n", past.run);
+        for cannot in &told.cannot {
+            said.push_str(&format!("  {cannot}\n"));
+        }
+        if args.json {
+            talk(said.trim_end());
+            ending.say(crate::engine::Outcome::Done, 0, "nothing to undo");
+        } else {
+            data(&said);
+        }
+        return Ok(0);
+    };
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    check_terminal(args.yes || args.dry_run, terminal)?;
+    let target = args.target.for_run(&past.record.target);
+    let (opened, app) =
+        open_target(&target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)))?;
+    let now = target_of(&target, &opened, &app)?;
+    past.check_target(&now, args.accept_changed.contains(&Accept::Target))?;
+    let source = Source::new(format!("{UNDO_OF}{}", past.run), text);
+    let record = PlanRecord {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        runbook: "undo".to_owned(),
+        source: source.name.to_string(),
+        text: source.text.to_string(),
+        inputs: BTreeMap::new(),
+        selection: Selection::default(),
+        target: now,
+        deadline_ms: None,
+    };
+    let plan = build(record).map_err(|faults| {
+        Stop::new(1, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())
+    })?;
+    let manner = Manner {
+        yes: args.yes,
+        step: args.step,
+        json: args.json,
+        plan_out: None,
+        no_database: target.no_database,
+        wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
+        notes: told.cannot.into_iter().map(|cannot| format!("stays as it is: {cannot}")).collect(),
+    };
+    let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
+    if args.dry_run { session.dry() } else { session.live(&store) }
+}
