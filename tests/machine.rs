@@ -490,9 +490,17 @@ fn shipping<'w>(live: impl Fn(u64) -> bool + 'w) -> World<'w> {
 
 #[test]
 fn the_deadline_ends_a_deploy_and_does_not_keep_it_from_being_taken_back() {
-    let told = shipping(|_| false).run_with("deadline: 10s\n", SHIP);
+    let told = shipping(|_| false).run_with("deadline: 40s\n", SHIP);
     assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 2), "pushed, and taken back");
     assert!(told.status("ship-rollback").is_some(), "{:?}", told.events.last());
+}
+
+#[test]
+fn what_the_deadline_leaves_no_time_to_take_back_is_not_begun() {
+    let told = shipping(|_| false).run_with("deadline: 10s\n", SHIP);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 0), "not begun");
+    let Some(StepStatus::GateShut { why, .. }) = told.status("ship") else { panic!("{:?}", told.events) };
+    assert!(why.starts_with("not begun: 10s are left of the run's deadline"), "{why}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Released, await_release, await_replaced, before_release, missing_release, patient};
+use super::proof::{
+    RELEASE_TAKES, Released, await_release, await_replaced, before_release, missing_release, patient,
+};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
@@ -108,6 +110,10 @@ impl Action for Deploy {
     fn patience(&self) -> Duration {
         // A build may take 15 minutes, a release phase much longer: a step that needs more says so.
         Duration::from_secs(20 * 60)
+    }
+
+    fn undo_takes(&self) -> Duration {
+        RELEASE_TAKES
     }
 
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {

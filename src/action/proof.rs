@@ -18,6 +18,9 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long old dynos serve on behind preboot, unseen by the list of dynos.
 const PREBOOT: Duration = Duration::from_secs(180);
 
+/// How long going back to an earlier release takes: a request, and a boot.
+pub(crate) const RELEASE_TAKES: Duration = Duration::from_secs(30);
+
 /// An answer, or what to do while Heroku's API does not give one: what was changed goes on without it.
 pub(crate) fn patient<T>(answer: Result<T, Fault>) -> Result<Result<T, Next>, Failure> {
     let again = match answer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::deploy::stat_line;
 use super::forecast;
 use super::param::{Bindings, Param};
-use super::proof::{Released, await_release, await_replaced, before_release, missing_release};
+use super::proof::{RELEASE_TAKES, Released, await_release, await_replaced, before_release, missing_release};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Consent, Done, Next, Output, Preview, Status, Verb};
@@ -92,6 +92,10 @@ impl Action for Rollback {
 
     fn patience(&self) -> Duration {
         Duration::from_secs(20 * 60)
+    }
+
+    fn undo_takes(&self) -> Duration {
+        RELEASE_TAKES
     }
 
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {

@@ -124,6 +124,10 @@ impl Action for Scale {
         true
     }
 
+    fn undo_takes(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.kind.bind(bindings, &mut faults);

@@ -46,6 +46,11 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         Duration::from_secs(300)
     }
 
+    /// How long taking it back takes, when it can be taken back: it is not begun when the run's deadline leaves less.
+    fn undo_takes(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// What the step would do, from live state, without changing anything. Doubles as the preflight of a real run: a
     /// failure here ends the run before any change (exit 9).
     ///

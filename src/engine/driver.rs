@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use super::awake::Awake;
 use super::event::{Event, Measurements};
 use super::machine::Machine;
 use super::request::{Clearance, Input, Live, Performance, Request};
@@ -204,8 +205,13 @@ impl Driver<'_> {
     /// When an event could not be written: nothing was done after that.
     pub fn run(&mut self, machine: &mut Machine) -> Result<(), Fault> {
         let mut input = Input::Begin;
+        let mut awake = Awake::default();
         loop {
             self.drain(machine)?;
+            if let Some(why) = awake.look(self.observer.clock().wall(), self.plan.every) {
+                machine.stop(why.clone());
+                self.write(Event::Notice { text: why })?;
+            }
             let replaced = machine.facts().replaced.clone();
             let next = machine.advance(self.observer.clock().now(), input);
             for event in next.events {
@@ -220,6 +226,8 @@ impl Driver<'_> {
                 Request::Decide { step, progress } => Input::Decided(self.decide(machine, &step, &progress)),
                 Request::Perform { step, change, timeout } => {
                     let performed = self.perform(machine, &step, &change, timeout)?;
+                    // Long, and not asleep: samples were taken in all the while.
+                    awake.forget();
                     if matches!(change, Change::Kill { .. }) {
                         self.series.reset_slope(self.observer.clock().now());
                     }
@@ -244,7 +252,11 @@ impl Driver<'_> {
                     }
                     Input::Tick
                 }
-                Request::Ask { question, assent, .. } => self.ask(machine, &question, assent)?,
+                Request::Ask { question, assent, .. } => {
+                    let answered = self.ask(machine, &question, assent)?;
+                    awake.forget();
+                    answered
+                }
             };
         }
     }

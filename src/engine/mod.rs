@@ -1,5 +1,6 @@
 //! The engine: a pure machine that decides, and a driver that does.
 
+mod awake;
 pub mod driver;
 mod env;
 mod event;
@@ -9,6 +10,7 @@ mod machine;
 mod request;
 mod watch;
 
+pub use awake::Awake;
 pub use event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
 pub use guard::FightGuard;
 pub use machine::{Config, Machine, Move, Standing, Unresumable};

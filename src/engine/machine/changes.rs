@@ -29,13 +29,35 @@ impl Machine {
             Ok(Next::Change { change, before }) if self.config.dry => {
                 self.set_phase(Phase::Performing { change, before, nonce: String::new() });
             }
-            Ok(Next::Change { change, before }) => self.set_phase(Phase::Clearing { change, before }),
+            Ok(Next::Change { change, before }) => match self.too_late(now) {
+                Some(why) => self.shut(now, why, events),
+                None => self.set_phase(Phase::Clearing { change, before }),
+            },
             Ok(Next::Wait { awaited, again }) => self.pause(now, awaited, again, events),
             // A dry run asks nobody.
             Ok(Next::Ask { .. }) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
             Ok(Next::Ask { question, assent }) => self.set_phase(Phase::Asking { question, assent }),
             Ok(Next::Done(done)) => self.action_done(now, done, events),
         }
+    }
+
+    /// Why a step's first change is not begun any more: what is left of the deadline could not take it back.
+    fn too_late(&self, now: Moment) -> Option<String> {
+        let frame = self.frames.last()?;
+        let (Body::Verb(action), true, true) =
+            (&frame.step.body, self.deadline_counts(), frame.progress.made.is_empty())
+        else {
+            return None;
+        };
+        let left = self.plan.deadline?.saturating_sub(now.since(self.began));
+        let needed = action.undo_takes();
+        (left < needed).then(|| {
+            format!(
+                "not begun: {} are left of the run's deadline, and taking it back would need {}",
+                show_seconds(left.as_secs_f64().floor()),
+                show_seconds(needed.as_secs_f64())
+            )
+        })
     }
 
     /// The change may be made, or not, or a person must agree first.
@@ -263,7 +285,7 @@ impl Machine {
             why,
         };
         let landed = now >= doubt.lands_until;
-        let patient = !self.interrupted && now.since(doubt.since) < frame.step.timeout;
+        let patient = self.interrupted.is_none() && now.since(doubt.since) < frame.step.timeout;
         match finding {
             Ok(Reconciled::Happened(effect)) => {
                 events.push(settled("happened", None));

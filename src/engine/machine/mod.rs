@@ -204,7 +204,8 @@ pub struct Machine {
     counts_from: Moment,
     began: Moment,
     ending: Option<Ending>,
-    interrupted: bool,
+    /// Somebody, or something, asked the run to stop, and why.
+    interrupted: Option<String>,
     nonces: u64,
     tally: Tally,
     made: Vec<Made>,
@@ -233,7 +234,7 @@ impl Machine {
             counts_from: Moment::default(),
             began: Moment::default(),
             ending: None,
-            interrupted: false,
+            interrupted: None,
             nonces: 0,
             tally: Tally::default(),
             made: Vec::new(),
@@ -265,7 +266,12 @@ impl Machine {
 
     /// A person asked the run to stop: taken up as soon as no change is in flight.
     pub fn interrupt(&mut self) {
-        self.interrupted = true;
+        self.stop("interrupted; what was in hand was finished".to_owned());
+    }
+
+    /// The run is to stop like after a signal, for this reason: taken up as soon as no change is in flight.
+    pub fn stop(&mut self, why: String) {
+        self.interrupted = Some(why);
     }
 
     /// The run cannot go on, for a reason outside it (its journal cannot be written): its last event.
@@ -407,16 +413,15 @@ impl Machine {
             return;
         }
         if let Phase::AskingDoubt { why, doubt, .. } = &frame.phase {
-            if self.interrupted {
+            if self.interrupted.is_some() {
                 let (change, why) = (doubt.change.clone(), why.clone());
                 self.doubt(now, &change, &why, events);
             }
             return;
         }
-        if self.interrupted {
-            self.interrupted = false;
+        if let Some(why) = self.interrupted.take() {
             self.finish_all(now, &StepStatus::Interrupted, events);
-            self.end(Outcome::Interrupted, Some("interrupted; what was in hand was finished".to_owned()));
+            self.end(Outcome::Interrupted, Some(why));
             // Taken up once: the steps that always run still do. A second time leaves them out.
             if self.stage == Stage::Always {
                 self.queue.clear();
@@ -470,11 +475,12 @@ impl Machine {
         if self.finished {
             return Some(Request::Finish);
         }
-        if self.interrupted && self.stage == Stage::Main {
-            self.interrupted = false;
+        if self.stage == Stage::Main
+            && let Some(why) = self.interrupted.take()
+        {
             // Also a release that was to be taken back is left as it is: a person has taken over.
             self.queue.clear();
-            self.end(Outcome::Interrupted, Some("interrupted between two steps".to_owned()));
+            self.end(Outcome::Interrupted, Some(why));
         }
         if self.stand_up(now, events) {
             return None;
