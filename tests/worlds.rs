@@ -148,12 +148,28 @@ struct Story {
 }
 
 fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -> Story {
+    tell_with_deaths(text, bytes, config, interrupt_at, &[])
+}
+
+/// The same, with a process that dies after these numbers of events, each counted from the one before, and a run that
+/// is taken up again.
+fn tell_with_deaths(
+    text: &str,
+    bytes: Vec<u8>,
+    config: Config,
+    interrupt_at: Option<u64>,
+    deaths: &[usize],
+) -> Story {
     let mut tape = Tape { bytes, at: 0 };
     let dry = config.dry;
-    let mut machine = Machine::new(Arc::new(plan(text)), config);
+    let plan = Arc::new(plan(text));
+    let mut machine = Machine::new(Arc::clone(&plan), config.clone());
     let mut story = Story::default();
+    let mut history: Vec<(Moment, Event)> = Vec::new();
     let (mut now, mut number, mut input) = (0_u64, 0_u64, Input::Begin);
     let mut interrupted = false;
+    let mut deaths = deaths.iter();
+    let mut dies_at = deaths.next().copied();
     for _ in 0..5_000 {
         if !interrupted && interrupt_at.is_some_and(|at| now >= at * 1000) {
             interrupted = true;
@@ -165,7 +181,36 @@ fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -
             machine.observe(number, Moment((number - 1) * 1000), &metrics);
         }
         let next = machine.advance(Moment(now), input);
-        story.events.extend(next.events);
+        let mut dead = false;
+        for event in next.events {
+            dead = dies_at.is_some_and(|at| story.events.len() >= at);
+            if dead {
+                break;
+            }
+            history.push((Moment(now), event.clone()));
+            story.events.push(event);
+        }
+        if dead {
+            dies_at = deaths.next().map(|more| story.events.len() + more);
+            now += 700;
+            machine = match Machine::resume(Arc::clone(&plan), config.clone(), &history) {
+                Ok(machine) => machine,
+                Err(why) => panic!("{why}: {:?}", story.events),
+            };
+            let standing = machine.standing();
+            let resumed = Event::Resumed {
+                plan: plan.id.clone(),
+                record: None,
+                by: "t".into(),
+                at: standing.at,
+                in_doubt: standing.in_doubt,
+                again: standing.again,
+            };
+            history.push((Moment(now), resumed.clone()));
+            story.events.push(resumed);
+            input = Input::Begin;
+            continue;
+        }
         input = match next.request {
             Request::Finish => {
                 story.seconds = now / 1000;
@@ -287,6 +332,51 @@ fn check(text: &str, story: &Story) {
     assert!(story.seconds < 3_600, "patience is bounded: {} s", story.seconds);
 }
 
+/// What must be so in a story with deaths in it.
+fn check_parts(text: &str, story: &Story) {
+    let events = &story.events;
+    let mut nonces = BTreeSet::new();
+    let mut open: BTreeMap<String, String> = BTreeMap::new();
+    let mut done = 0;
+    for (index, event) in events.iter().enumerate() {
+        match event {
+            Event::Intended { step, nonce, .. } => {
+                assert!(
+                    nonces.insert(nonce.clone()),
+                    "an attempt has a nonce of its own, also after a death"
+                );
+                assert!(!open.contains_key(step), "{step} has a change in doubt: {events:#?}");
+                open.insert(step.clone(), nonce.clone());
+            }
+            Event::Done { step, nonce, .. } => {
+                assert_eq!(open.remove(step).as_ref(), Some(nonce), "what is done was intended: {events:#?}");
+                done += 1;
+            }
+            Event::ChangeFailed { step, error, .. } if error.certainty != Certainty::InDoubt => {
+                open.remove(step);
+            }
+            Event::Settled { step, finding, .. } if finding == "did_not_happen" => {
+                open.remove(step);
+            }
+            Event::RunFinished { .. } => assert_eq!(index + 1, events.len(), "one end, and it is last"),
+            _ => {}
+        }
+    }
+    let Some(Event::RunFinished { outcome, tally, .. }) = events.last() else {
+        panic!("it comes to an end: {:?}", events.last());
+    };
+    assert_eq!(tally.changes, done, "changes are counted, those before a death too");
+    if *outcome == Outcome::Done {
+        let plan = plan(text);
+        for step in plan.steps {
+            let ended = events
+                .iter()
+                .any(|event| matches!(event, Event::StepFinished { step: id, .. } if *id == step.id));
+            assert!(ended, "{} is over, since the run is done", step.id);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -300,6 +390,19 @@ proptest! {
     ) {
         let config = Config { run: "r".into(), stepwise, preboot, ..Config::default() };
         check(RUNBOOKS[which], &tell(RUNBOOKS[which], bytes, config, interrupt_at));
+    }
+
+    #[test]
+    fn whoever_dies_and_wherever_nothing_is_done_twice_and_the_run_comes_to_its_end(
+        which in 0..RUNBOOKS.len(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        preboot in any::<bool>(),
+        interrupt_at in proptest::option::of(0_u64..60),
+        deaths in proptest::collection::vec(0_usize..14, 1..4),
+    ) {
+        let config = Config { run: "r".into(), preboot, ..Config::default() };
+        let story = tell_with_deaths(RUNBOOKS[which], bytes, config, interrupt_at, &deaths);
+        check_parts(RUNBOOKS[which], &story);
     }
 
     #[test]
