@@ -332,6 +332,25 @@ fn check(text: &str, story: &Story) {
     assert!(story.seconds < 3_600, "patience is bounded: {} s", story.seconds);
 }
 
+/// A story in few words, for whoever must find out what went wrong.
+fn brief(events: &[Event]) -> String {
+    let told = events.iter().map(|event| match event {
+        Event::StepStarted { step, .. } => format!("began {step}"),
+        Event::Intended { step, .. } => format!("  intended by {step}"),
+        Event::Done { step, .. } => format!("  done by {step}"),
+        Event::ChangeFailed { step, error, .. } => format!("  failed in {step}: {:?}", error.certainty),
+        Event::Settled { step, finding, .. } => format!("  settled in {step}: {finding}"),
+        Event::StepFinished { step, status, .. } => {
+            format!("ended {step}: {}", format!("{status:?}").chars().take(40).collect::<String>())
+        }
+        Event::Resumed { at, again, .. } => format!("-- died, resumed at {at:?}, anew {again:?}"),
+        Event::RunFinished { outcome, .. } => format!("the end: {outcome:?}"),
+        Event::Verdict { step, gate, open, .. } => format!("  {gate:?} of {step}: {open}"),
+        other => format!("  {}", format!("{other:?}").chars().take(60).collect::<String>()),
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
 /// What must be so in a story with deaths in it.
 fn check_parts(text: &str, story: &Story) {
     let events = &story.events;
@@ -345,11 +364,16 @@ fn check_parts(text: &str, story: &Story) {
                     nonces.insert(nonce.clone()),
                     "an attempt has a nonce of its own, also after a death"
                 );
-                assert!(!open.contains_key(step), "{step} has a change in doubt: {events:#?}");
+                assert!(!open.contains_key(step), "{step} has a change in doubt:\n{}", brief(events));
                 open.insert(step.clone(), nonce.clone());
             }
             Event::Done { step, nonce, .. } => {
-                assert_eq!(open.remove(step).as_ref(), Some(nonce), "what is done was intended: {events:#?}");
+                assert_eq!(
+                    open.remove(step).as_ref(),
+                    Some(nonce),
+                    "what is done was intended:\n{}",
+                    brief(events)
+                );
                 done += 1;
             }
             Event::ChangeFailed { step, error, .. } if error.certainty != Certainty::InDoubt => {
@@ -372,7 +396,7 @@ fn check_parts(text: &str, story: &Story) {
             let ended = events
                 .iter()
                 .any(|event| matches!(event, Event::StepFinished { step: id, .. } if *id == step.id));
-            assert!(ended, "{} is over, since the run is done", step.id);
+            assert!(ended, "{} is over, since the run is done:\n{}", step.id, brief(events));
         }
     }
 }

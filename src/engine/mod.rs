@@ -1,6 +1,8 @@
 //! The engine: a pure machine that decides, and a driver that does.
 
 mod awake;
+#[cfg(test)]
+mod crash_tests;
 pub mod driver;
 mod env;
 mod event;

@@ -12,6 +12,8 @@ mod clock;
 mod door;
 mod error;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod netrc;
 mod open;
 mod process;

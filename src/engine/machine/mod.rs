@@ -420,11 +420,12 @@ impl Machine {
             return;
         }
         if let Some(why) = self.interrupted.take() {
-            self.finish_all(now, &StepStatus::Interrupted, events);
-            self.end(Outcome::Interrupted, Some(why));
-            // Taken up once: the steps that always run still do. A second time leaves them out.
-            if self.stage == Stage::Always {
-                self.queue.clear();
+            // The steps that always run do: whoever cannot wait for them leaves with a second signal.
+            if self.stage == Stage::Main {
+                self.finish_all(now, &StepStatus::Interrupted, events);
+                self.end(Outcome::Interrupted, Some(why));
+            } else if self.stay_paused() {
+                self.end(Outcome::Interrupted, Some(why));
             }
             return;
         }

@@ -381,6 +381,9 @@ impl Machine {
             && self.past().suspended.iter().any(|frame| frame.step.id == step)
             && self.past().ended.is_none()
         {
+            if self.stage == Stage::Always {
+                self.reopen();
+            }
             self.frames = std::mem::take(&mut self.past().suspended);
         }
     }
@@ -436,7 +439,15 @@ impl Machine {
         past.failing = false;
         past.finishing_pause = false;
         past.begun_always.clear();
-        again.retain(|step| !past.suspended.iter().any(|frame| frame.step.id == step.id));
+        again.retain(|step| {
+            let held = past.suspended.iter_mut().find(|frame| frame.step.id == step.id);
+            let anew = held.is_none();
+            if let Some(frame) = held {
+                // Goes on anyway: without what it had made, which is no more.
+                frame.progress.made.clear();
+            }
+            anew
+        });
         past.again = again.into();
         let begun = past.begun.clone();
         self.queue = queue.into_iter().filter(|step| !begun.contains(&step.id)).collect();
@@ -496,6 +507,11 @@ impl Machine {
         }
         self.reopen();
         true
+    }
+
+    /// A signal while the pause is being completed: the run stays paused. Says whether that was so.
+    pub(super) fn stay_paused(&mut self) -> bool {
+        self.resumed.as_mut().is_some_and(|past| std::mem::take(&mut past.finishing_pause))
     }
 
     /// A frame of the past goes on now.

@@ -1,0 +1,489 @@
+//! A world in memory, for tests of this crate: an app, its database and its working tree, with time as a number. It
+//! outlives a run, as the real one does, and counts every change that took effect. It must never be part of a build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::change::{Change, DynoScope, Effect, KillRule, Victim};
+use super::clock::Clock;
+use super::door::Observer;
+use super::error::Fault;
+use super::facts::{
+    App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
+    IdleSession, LogLine, Release, ReleaseStatus, Slug, TreeChange, TreeState,
+};
+use super::reads::{DatabaseReads, GitReads, HerokuReads};
+use crate::health::{DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample};
+
+/// Slots of the database.
+const LIMIT: u64 = 150;
+/// Wall clock at the world's first moment.
+const BEGAN: i64 = 1_800_000_000;
+
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leak {
+    /// A kill, or a restart, cures it for the time of a run.
+    Once,
+    /// Only a restart does: killed sessions are back at once.
+    Refills,
+    /// Only new code does.
+    Code,
+}
+
+struct State {
+    now: u64,
+    leak: Leak,
+    idle: u64,
+    kills: u64,
+    dynos: Vec<Dyno>,
+    born: u64,
+    web: u64,
+    releases: Vec<Release>,
+    slugs: BTreeMap<String, String>,
+    commits: Vec<(String, String)>,
+    uncommitted: bool,
+    remote: String,
+    cured: BTreeSet<String>,
+    counts: BTreeMap<&'static str, u64>,
+    later: Vec<(u64, Change)>,
+    number: u64,
+}
+
+/// The world.
+pub(crate) struct World(Mutex<State>);
+
+/// What is compared at the end of a run: nothing in it depends on time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) live: String,
+    pub(crate) releases: usize,
+    pub(crate) web: u64,
+    pub(crate) head: String,
+    pub(crate) remote: String,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    /// A wiki that leaks, two dynos of release v5, the fix not yet committed.
+    pub(crate) fn new(leak: Leak) -> Arc<Self> {
+        let mut state = State {
+            now: 0,
+            leak,
+            idle: 146,
+            kills: 0,
+            dynos: Vec::new(),
+            born: 0,
+            web: 2,
+            releases: Vec::new(),
+            slugs: BTreeMap::new(),
+            commits: vec![(sha(0), "first".to_owned()), (sha(1), "second".to_owned())],
+            uncommitted: true,
+            remote: sha(1),
+            cured: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            later: Vec::new(),
+            number: 4,
+        };
+        state.releases.push(release(4, "Deploy", &sha(0)));
+        state.slugs.insert(slug(&sha(0)), sha(0));
+        state.make_release("Deploy", &sha(1));
+        state.idle = 146;
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state.now;
+        let due: Vec<_> = state.later.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, change) in due {
+            state.apply(&change);
+        }
+        state
+    }
+
+    /// Time goes on.
+    pub(crate) fn pass(&self, until: Moment) {
+        let mut state = self.state();
+        state.now = state.now.max(until.0);
+    }
+
+    /// A change takes effect.
+    pub(crate) fn apply(&self, change: &Change) -> Effect {
+        self.state().apply(change)
+    }
+
+    /// A change takes effect after `later`, whoever sent it.
+    pub(crate) fn apply_later(&self, change: &Change, later: Duration) {
+        let mut state = self.state();
+        let at = state.now + u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
+        state.later.push((at, change.clone()));
+    }
+
+    /// What is compared.
+    pub(crate) fn end(&self) -> End {
+        let state = self.state();
+        End {
+            live: state.live_commit(),
+            releases: state.releases.len(),
+            web: state.web,
+            head: state.commits.last().map(|(sha, _)| sha.clone()).unwrap_or_default(),
+            remote: state.remote.clone(),
+            counts: state.counts.clone(),
+        }
+    }
+
+    /// A sample at this moment.
+    pub(crate) fn sample(&self, number: u64) -> Sample {
+        let state = self.state();
+        let used = state.idle + 2 + state.web;
+        Sample {
+            number,
+            at: Moment(state.now),
+            database: DatabaseReading::Measured(DatabaseSample {
+                connected: used,
+                server_limit: LIMIT,
+                own: used,
+                visible: used,
+                sleeping: state.idle,
+                sleeping_at_least: [state.idle; 4],
+                oldest_sleep_ms: 90_000.0,
+                uptime: 1000 + state.now / 1000,
+                connections_total: 1000 + state.now,
+                ..DatabaseSample::default()
+            }),
+            dynos: Reading::Measured(DynoReading {
+                up: state.web,
+                wanted: state.web,
+                ..DynoReading::default()
+            }),
+            pages: Reading::Measured(PageReading { ok_ms: vec![20.0; 4], ..PageReading::default() }),
+        }
+    }
+
+    /// Read authority over it.
+    pub(crate) fn observer(self: &Arc<Self>) -> Observer {
+        let clone = || Arc::clone(self);
+        Observer::new(clone(), Some(clone()), clone(), clone())
+    }
+}
+
+impl State {
+    fn live_commit(&self) -> String {
+        let live = self.releases.iter().find(|release| release.current);
+        live.and_then(|release| self.slugs.get(release.slug.as_deref()?).cloned()).unwrap_or_default()
+    }
+
+    fn boot(&mut self) {
+        self.born += 1;
+        let version =
+            self.releases.iter().find(|release| release.current).map_or(0, |release| release.version);
+        self.dynos = (1..=self.web)
+            .map(|index| Dyno {
+                id: format!("dyno-{}-{index}", self.born),
+                name: format!("web.{index}"),
+                kind: "web".into(),
+                state: "up".into(),
+                size: "Standard-1X".into(),
+                release: version,
+                created_at: wall(self.now).to_string(),
+                updated_at: wall(self.now).to_string(),
+            })
+            .collect();
+        let cured = self.cured.contains(&self.live_commit());
+        if cured || self.leak != Leak::Code {
+            self.idle = 0;
+        }
+    }
+
+    fn make_release(&mut self, description: &str, commit: &str) -> u64 {
+        self.number += 1;
+        for release in &mut self.releases {
+            release.current = false;
+        }
+        self.slugs.insert(slug(commit), commit.to_owned());
+        self.releases.push(release(self.number, description, commit));
+        self.boot();
+        self.number
+    }
+
+    fn apply(&mut self, change: &Change) -> Effect {
+        let name = match change {
+            Change::Restart { .. } => "restart",
+            Change::Scale { .. } => "scale",
+            Change::Rollback { .. } => "rollback",
+            Change::Promote { .. } => "promote",
+            Change::Kill { .. } => "kill",
+            Change::Commit { .. } => "commit",
+            Change::Revert { .. } => "revert",
+            Change::Push { .. } => "push",
+            Change::Command { .. } => "command",
+        };
+        *self.counts.entry(name).or_default() += 1;
+        match change {
+            Change::Restart { scope: DynoScope::All | DynoScope::Kind(_) | DynoScope::One(_) } => {
+                self.boot();
+                Effect::Accepted
+            }
+            Change::Scale { quantity, .. } => {
+                self.web = *quantity;
+                self.boot();
+                Effect::Accepted
+            }
+            Change::Rollback { version, .. } => {
+                let slug = self.releases.iter().find(|r| r.version == *version).and_then(|r| r.slug.clone());
+                let commit = slug.and_then(|slug| self.slugs.get(&slug).cloned()).unwrap_or_default();
+                let version = self.make_release(&format!("Rollback to v{version}"), &commit);
+                Effect::Released { version }
+            }
+            Change::Promote { commit, .. } => {
+                let version = self.make_release("Deploy", commit);
+                Effect::Released { version }
+            }
+            Change::Kill { victims, .. } => {
+                self.kills += 1;
+                if self.leak == Leak::Once {
+                    self.idle = self.idle.saturating_sub(victims.len() as u64);
+                }
+                Effect::Killed {
+                    killed: victims.iter().map(|victim| victim.id).collect(),
+                    spared: Vec::new(),
+                    one_by_one: false,
+                    dying: Some(0),
+                }
+            }
+            Change::Commit { message, .. } => {
+                self.uncommitted = false;
+                let commit = sha(self.commits.len());
+                self.cured.insert(commit.clone());
+                self.commits.push((commit.clone(), message.clone()));
+                Effect::Committed { commit }
+            }
+            Change::Revert { commit } => {
+                let subject = format!("Revert \"{}\"", &commit[..8]);
+                let commit = sha(self.commits.len());
+                self.commits.push((commit.clone(), subject));
+                Effect::Committed { commit }
+            }
+            Change::Push { commit, .. } => {
+                if self.remote == *commit {
+                    return Effect::Pushed { up_to_date: true };
+                }
+                self.remote.clone_from(commit);
+                self.make_release(&format!("Deploy {}", &commit[..8]), commit);
+                Effect::Pushed { up_to_date: false }
+            }
+            Change::Command { .. } => Effect::Ran { output: Vec::new() },
+        }
+    }
+}
+
+fn sha(number: usize) -> String {
+    format!("{:08x}{}", 0xc000_0000_u32 + u32::try_from(number).unwrap_or(0), "0".repeat(32))
+}
+
+fn slug(commit: &str) -> String {
+    format!("slug-{}", commit.get(..8).unwrap_or(commit))
+}
+
+fn wall(now: u64) -> jiff::Timestamp {
+    let now = i64::try_from(now).unwrap_or(0);
+    jiff::Timestamp::from_millisecond(BEGAN * 1000 + now).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn release(version: u64, description: &str, commit: &str) -> Release {
+    Release {
+        id: format!("release-{version}"),
+        version,
+        status: ReleaseStatus::Succeeded,
+        current: true,
+        eligible_for_rollback: true,
+        description: description.to_owned(),
+        slug: Some(slug(commit)),
+        user: "operator@example.com".into(),
+        created_at: wall(0).to_string(),
+        output_stream_url: None,
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Moment {
+        Moment(self.state().now)
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        wall(self.state().now)
+    }
+
+    fn sleep(&self, time: Duration) {
+        let until = self.now().plus(time);
+        self.pass(until);
+    }
+}
+
+impl HerokuReads for World {
+    fn app(&self) -> Result<App, Fault> {
+        Ok(App {
+            id: "app-1".into(),
+            name: "wiki".into(),
+            web_url: None,
+            generation: "cedar".into(),
+            stack: "heroku-24".into(),
+            maintenance: false,
+        })
+    }
+    fn preboot(&self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+    fn origin(&self) -> Result<BuildOrigin, Fault> {
+        Ok(BuildOrigin::Git)
+    }
+    fn builds(&self, _: usize) -> Result<Vec<Build>, Fault> {
+        Ok(Vec::new())
+    }
+    fn dynos(&self) -> Result<Vec<Dyno>, Fault> {
+        Ok(self.state().dynos.clone())
+    }
+    fn formation(&self) -> Result<Vec<Formation>, Fault> {
+        let quantity = self.state().web;
+        Ok(vec![Formation {
+            kind: "web".into(),
+            quantity,
+            size: "Standard-1X".into(),
+            command: "run".into(),
+        }])
+    }
+    fn releases(&self, newest: usize) -> Result<Vec<Release>, Fault> {
+        Ok(self.state().releases.iter().rev().take(newest).cloned().collect())
+    }
+    fn slug(&self, id: &str) -> Result<Slug, Fault> {
+        let commit = self.state().slugs.get(id).cloned();
+        Ok(Slug { id: id.to_owned(), commit, process_types: Vec::new() })
+    }
+    fn config_changes(&self, _: &str) -> Result<Vec<ConfigChange>, Fault> {
+        Ok(Vec::new())
+    }
+    fn sharing_apps(&self) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+    fn recent_logs(&self, _: u32, _: Option<&str>) -> Result<Vec<LogLine>, Fault> {
+        Ok(Vec::new())
+    }
+    fn probe_page(&self, _: &str) -> Reading<PageReading> {
+        Reading::Measured(PageReading { ok_ms: vec![20.0], ..PageReading::default() })
+    }
+    fn web_concurrency(&self) -> Result<Option<u64>, Fault> {
+        Ok(Some(8))
+    }
+    fn calls(&self) -> u64 {
+        0
+    }
+    fn api_url(&self) -> String {
+        "http://127.0.0.1:1".into()
+    }
+}
+
+impl DatabaseReads for World {
+    fn sample(&self) -> DatabaseReading {
+        World::sample(self, 0).database
+    }
+    fn facts(&self) -> Result<DatabaseFacts, Fault> {
+        Ok(DatabaseFacts {
+            version: "10.11.0-MariaDB".into(),
+            account: "wiki@%".into(),
+            connection_id: 1,
+            server_limit: LIMIT,
+            account_limit: 0,
+            sees_transactions: false,
+            sees_locks: false,
+            wait_timeout: 28_800,
+            idle_transaction_timeout: 0,
+            protection: "not encrypted".into(),
+        })
+    }
+    fn idle_sessions(&self, rule: &KillRule) -> Result<Vec<IdleSession>, Fault> {
+        let state = self.state();
+        // Sessions of after a kill have other ids: those that were killed are gone.
+        let first = 1000 * (state.kills + 1) + 10_000 * state.born;
+        let sessions = (0..state.idle.min(rule.at_most)).map(|index| IdleSession {
+            id: first + index,
+            query_id: first + index,
+            user: "wiki".into(),
+            host: "10.0.0.1".into(),
+            db: None,
+            idle_ms: 90_000.0,
+        });
+        Ok(sessions.collect())
+    }
+    fn census(&self) -> Result<Census, Fault> {
+        Ok(Census::default())
+    }
+    fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
+        String::new()
+    }
+    fn logins(&self) -> u64 {
+        0
+    }
+    fn name(&self) -> String {
+        "wiki@127.0.0.1:1/wiki".into()
+    }
+}
+
+impl GitReads for World {
+    fn tree(&self) -> Result<TreeState, Fault> {
+        let head = self.state().commits.last().map(|(sha, _)| sha.clone()).unwrap_or_default();
+        Ok(TreeState { top: "/wiki".into(), head, branch: "master".into(), staged: Vec::new() })
+    }
+    fn expand(&self, patterns: &[(String, bool)]) -> Result<Vec<String>, Fault> {
+        Ok(patterns.iter().filter(|(_, optional)| !optional).map(|(name, _)| name.clone()).collect())
+    }
+    fn pending(&self, paths: &[String]) -> Result<Vec<TreeChange>, Fault> {
+        if !self.state().uncommitted {
+            return Ok(Vec::new());
+        }
+        let change =
+            |path: &String| TreeChange { path: path.clone(), change: "modified".into(), lines: Some((1, 1)) };
+        Ok(paths.iter().map(change).collect())
+    }
+    fn commits_between(&self, from: &str, to: &str) -> Result<Vec<CommitFact>, Fault> {
+        let state = self.state();
+        let at = |sha: &str| state.commits.iter().position(|(known, _)| known == sha).unwrap_or(0);
+        let (from, to) = (at(from), at(to));
+        let between = state.commits.iter().skip(from + 1).take(to.saturating_sub(from)).rev();
+        Ok(between.map(fact).collect())
+    }
+    fn changes_between(&self, _: &str, _: &str) -> Result<Vec<TreeChange>, Fault> {
+        Ok(Vec::new())
+    }
+    fn commit(&self, revision: &str) -> Result<CommitFact, Fault> {
+        let state = self.state();
+        let known = state.commits.iter().rev().find(|(sha, _)| sha.starts_with(revision));
+        Ok(known.or(state.commits.last()).map(fact).unwrap_or(CommitFact {
+            sha: String::new(),
+            subject: String::new(),
+            author: String::new(),
+        }))
+    }
+    fn parents(&self, revision: &str) -> Result<Vec<String>, Fault> {
+        let state = self.state();
+        let at = state.commits.iter().position(|(sha, _)| sha == revision).unwrap_or(0);
+        Ok(at.checked_sub(1).map(|parent| state.commits[parent].0.clone()).into_iter().collect())
+    }
+    fn committer(&self) -> Result<Committer, Fault> {
+        Ok(Committer { name: "Op <op@example.com>".into(), would_sign: false, hooks: Vec::new() })
+    }
+    fn push_check(&self, commit: &str, _: &str) -> Result<bool, Fault> {
+        Ok(self.state().remote == commit)
+    }
+    fn file(&self, _: &str) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+    fn remote_url(&self) -> String {
+        "http://127.0.0.1:1/wiki.git".into()
+    }
+}
+
+fn fact((sha, subject): &(String, String)) -> CommitFact {
+    CommitFact { sha: sha.clone(), subject: subject.clone(), author: "op".into() }
+}
