@@ -148,7 +148,7 @@ struct Story {
 }
 
 fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -> Story {
-    tell_with_deaths(text, bytes, config, interrupt_at, &[])
+    tell_with_deaths(text, bytes, &config, interrupt_at, &[])
 }
 
 /// The same, with a process that dies after these numbers of events, each counted from the one before, and a run that
@@ -156,7 +156,7 @@ fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -
 fn tell_with_deaths(
     text: &str,
     bytes: Vec<u8>,
-    config: Config,
+    config: &Config,
     interrupt_at: Option<u64>,
     deaths: &[usize],
 ) -> Story {
@@ -425,7 +425,7 @@ proptest! {
         deaths in proptest::collection::vec(0_usize..14, 1..4),
     ) {
         let config = Config { run: "r".into(), preboot, ..Config::default() };
-        let story = tell_with_deaths(RUNBOOKS[which], bytes, config, interrupt_at, &deaths);
+        let story = tell_with_deaths(RUNBOOKS[which], bytes, &config, interrupt_at, &deaths);
         check_parts(RUNBOOKS[which], &story);
     }
 

@@ -459,11 +459,8 @@ impl GitReads for World {
     fn commit(&self, revision: &str) -> Result<CommitFact, Fault> {
         let state = self.state();
         let known = state.commits.iter().rev().find(|(sha, _)| sha.starts_with(revision));
-        Ok(known.or(state.commits.last()).map(fact).unwrap_or(CommitFact {
-            sha: String::new(),
-            subject: String::new(),
-            author: String::new(),
-        }))
+        let missing = || Fault::new(super::error::FaultKind::Missing, "reading a commit", revision);
+        known.or(state.commits.last()).map(fact).ok_or_else(missing)
     }
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault> {
         let state = self.state();
