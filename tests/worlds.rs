@@ -147,8 +147,8 @@ struct Story {
     seconds: u64,
 }
 
-fn tell(text: &str, bytes: Vec<u8>, config: Config, interrupt_at: Option<u64>) -> Story {
-    tell_with_deaths(text, bytes, &config, interrupt_at, &[])
+fn tell(text: &str, bytes: Vec<u8>, config: &Config, interrupt_at: Option<u64>) -> Story {
+    tell_with_deaths(text, bytes, config, interrupt_at, &[])
 }
 
 /// The same, with a process that dies after these numbers of events, each counted from the one before, and a run that
@@ -413,7 +413,7 @@ proptest! {
         interrupt_at in proptest::option::of(0_u64..60),
     ) {
         let config = Config { run: "r".into(), stepwise, preboot, ..Config::default() };
-        check(RUNBOOKS[which], &tell(RUNBOOKS[which], bytes, config, interrupt_at));
+        check(RUNBOOKS[which], &tell(RUNBOOKS[which], bytes, &config, interrupt_at));
     }
 
     #[test]
@@ -435,7 +435,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..120),
     ) {
         let config = Config { run: "r".into(), dry: true, ..Config::default() };
-        let story = tell(RUNBOOKS[which], bytes, config, None);
+        let story = tell(RUNBOOKS[which], bytes, &config, None);
         prop_assert!(story.performed.is_empty());
         let intends = story.events.iter().any(|event| matches!(event, Event::Intended { .. }));
         prop_assert!(!intends);
