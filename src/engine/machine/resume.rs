@@ -458,9 +458,10 @@ impl Machine {
         if self.stage != Stage::Always {
             return;
         }
-        let left = !self.queue.is_empty();
+        let main = self.main_steps();
         let always = self.always_steps();
         let past = self.past();
+        let left = main.iter().any(|step| !past.begun.contains(&step.id));
         past.finishing_pause = !past.failing && (left || !past.suspended.is_empty());
         let begun = past.begun_always.clone();
         self.queue = always.into_iter().filter(|step| !begun.contains(&step.id)).collect();
