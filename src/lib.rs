@@ -2,13 +2,14 @@
 //! measured connection health.
 //!
 //! Modules import only those listed before them (`tests/architecture.rs` enforces it):
-//! `source` · `health` · `expr` · `platform` · `action` · `spec` · `plan` · `engine` · `journal` · `reporter` ·
-//! `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
+//! `source` · `health` · `expr` · `platform` · `action` · `guard` · `spec` · `plan` · `engine` · `journal` ·
+//! `reporter` · `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
 
 pub mod action;
 pub mod cli;
 pub mod engine;
 pub mod expr;
+pub mod guard;
 pub mod health;
 pub mod journal;
 #[cfg(feature = "lab")]

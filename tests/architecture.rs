@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of modules. Two places in one module (`engine::driver`) have their own rank.
-const ORDER: [&str; 11] = [
-    "source", "health", "expr", "platform", "action", "spec", "plan", "engine", "journal", "reporter", "cli",
+const ORDER: [&str; 12] = [
+    "source", "health", "expr", "platform", "action", "guard", "spec", "plan", "engine", "journal",
+    "reporter", "cli",
 ];
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {

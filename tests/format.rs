@@ -19,9 +19,11 @@ fn said(arguments: &[&str]) -> String {
 
 #[test]
 fn the_committed_reference_and_schema_are_what_the_binary_says() {
-    for (file, command) in
-        [("docs/format.md", &["schema", "--markdown"][..]), ("docs/runbook.schema.json", &["schema"])]
-    {
+    for (file, command) in [
+        ("docs/format.md", &["schema", "--markdown"][..]),
+        ("docs/runbook.schema.json", &["schema"]),
+        ("docs/guardrails.schema.json", &["schema", "--guardrails"]),
+    ] {
         let committed = std::fs::read_to_string(root().join(file)).expect("a committed file");
         let now = said(command);
         assert!(committed == now, "{file} is stale: `runbook {} > {file}`", command.join(" "));
@@ -63,6 +65,16 @@ fn the_schema_takes_every_good_runbook_and_refuses_faults_of_shape() {
         let path = root().join(format!("tests/check/fail/{name}.yaml"));
         assert!(!validator.is_valid(&json_of(&path)), "{name} passes");
     }
+}
+
+#[test]
+fn the_schema_of_guardrails_takes_good_ones_and_refuses_faults_of_shape() {
+    let schema: Json = serde_json::from_str(&said(&["schema", "--guardrails"])).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let good = json_of(&root().join("tests/check/guardrails/whole.yaml"));
+    let faults: Vec<_> = validator.iter_errors(&good).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(!validator.is_valid(&json_of(&root().join("tests/check/fail/guardrails-file.yaml"))));
 }
 
 #[test]

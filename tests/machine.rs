@@ -120,6 +120,9 @@ impl<'w> World<'w> {
                     self.changed_at.push(now / 1000);
                     Input::Performed((self.perform)(&change))
                 }
+                Request::Clear { step, .. } if step.ends_with("barred") => {
+                    Input::Cleared(Clearance::Barred("a guardrail forbids it".into()))
+                }
                 Request::Clear { .. } => Input::Cleared(Clearance::Clear),
                 Request::Reconcile { .. } => Input::Reconciled((self.reconcile)()),
                 Request::Wait { until, .. } => {
@@ -170,7 +173,7 @@ fn plan(parts: &str, steps: &str) -> Plan {
             folder: String::new(),
             pages: Some("http://127.0.0.1".into()),
         },
-        deadline_ms: None,
+        ..PlanRecord::default()
     })
     .unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
@@ -542,4 +545,19 @@ fn patience_is_bounded_for_every_kind_of_wait() {
         .run("  - id: wait\n    wait: { until: usage < 10%, for: 2s, within: 12s }\n");
     assert_eq!(told.outcome(), Outcome::GateShut);
     assert!(Duration::from_secs(told.seconds) <= Duration::from_secs(13));
+}
+
+#[test]
+fn what_a_guardrail_bars_is_not_done_and_a_ladder_goes_on_without_it() {
+    let told = World::at(|_, _| usage(0.1)).run(
+        "  - id: change\n    restart: all\n    gate: { until: usage < 40%, within: 9s }\n  - id: change-barred\n    restart: all\n    gate: { until: usage < 40%, within: 9s }\n  - id: change-after\n    restart: all\n    gate: { none: a test }\n",
+    );
+    assert_eq!((told.outcome(), told.changes), (Outcome::Declined, 1), "{:?}", told.events);
+
+    let told = World::at(|world, _| usage(if world.changed_at.is_empty() { 0.9 } else { 0.1 })).run(
+        "  - id: climb\n    ladder:\n      until: usage < 40%\n      for: 2s\n      within: 9s\n      rungs:\n        - { id: change-barred, restart: all }\n        - { id: change, restart: all }\n",
+    );
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "{:?}", told.events);
+    let status = told.status("change-barred");
+    assert!(matches!(status, Some(StepStatus::NotHealed { why }) if why.contains("guardrail")), "{status:?}");
 }

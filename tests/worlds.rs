@@ -41,7 +41,7 @@ fn plan(text: &str) -> Plan {
         inputs: BTreeMap::new(),
         selection: Selection::default(),
         target: Target { app: "app".into(), ..Target::default() },
-        deadline_ms: None,
+        ..PlanRecord::default()
     })
     .unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
@@ -121,9 +121,10 @@ impl Tape {
     }
 
     fn clear(&mut self) -> Clearance {
-        match self.next() % 9 {
+        match self.next() % 10 {
             7 => Clearance::Ask("somebody else is at work: go on?".into()),
             8 => Clearance::Refused { outcome: Outcome::Locked, why: "held by another".into() },
+            9 => Clearance::Barred("a guardrail forbids it".into()),
             _ => Clearance::Clear,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::forecast;
+use super::kill_limits::KillLimits;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Made, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional};
@@ -23,6 +24,7 @@ pub struct KillIdle {
     idle: Option<Param<Duration>>,
     at_most: Option<Param<u64>>,
     protect: Vec<Param<String>>,
+    limits: KillLimits,
 }
 
 impl Verb for KillIdle {
@@ -59,17 +61,18 @@ impl Verb for KillIdle {
             idle: reading.param("idle"),
             at_most: reading.param("at_most"),
             protect: reading.text_params("protect"),
+            limits: KillLimits::default(),
         })
     }
 }
 
 impl KillIdle {
     fn rule(&self) -> KillRule {
-        KillRule {
+        self.limits.within(KillRule {
             idle: self.idle.as_ref().map_or(CAREFUL, |idle| idle.or(CAREFUL)),
             at_most: self.at_most.as_ref().map_or(100, |at_most| at_most.or(100)),
             protect: self.protect.iter().map(|user| user.or(String::new())).collect(),
-        }
+        })
     }
 }
 
@@ -193,6 +196,7 @@ impl Action for KillIdle {
         for user in &mut self.protect {
             user.bind(bindings, &mut faults);
         }
+        self.limits.clone_from(&bindings.kills);
         faults
     }
 
@@ -219,6 +223,7 @@ impl Action for KillIdle {
                 CAREFUL.as_secs()
             ));
         }
+        preview.details.extend(self.limits.words());
         match database.idle_sessions(&rule) {
             Ok(sessions) => {
                 let victims: Vec<_> = sessions.iter().map(victim).collect();

@@ -11,6 +11,7 @@ mod diagnose;
 mod diagnosis;
 mod forecast;
 mod kill_idle;
+mod kill_limits;
 mod param;
 mod proof;
 mod restart;
@@ -23,6 +24,7 @@ mod shape;
 mod verb;
 mod wait;
 
+pub use kill_limits::KillLimits;
 pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::kill_limits::KillLimits;
 use crate::expr::units::{parse_duration, parse_number, parse_ratio};
 use crate::expr::{Env, Expr, Template};
 use crate::health::Value;
@@ -14,6 +15,8 @@ use crate::source::{Diagnostic, Spanned, did_you_mean};
 pub struct Bindings {
     /// Value by path, as written inside `${{ }}`.
     pub values: BTreeMap<String, Value>,
+    /// What guardrails leave of a kill: known before the run, and so part of the plan.
+    pub kills: KillLimits,
 }
 
 impl Env for Bindings {
@@ -300,6 +303,7 @@ mod tests {
                 ("inputs.idle".to_owned(), Value::Duration(Some(60.0))),
                 ("inputs.ratio".to_owned(), Value::Ratio(0.4)),
             ]),
+            ..Bindings::default()
         };
         let mut faults = Vec::new();
         let mut literal = param::<Duration>("1m30s");
@@ -330,7 +334,7 @@ mod tests {
         let values = BTreeMap::from([("item".to_owned(), Value::Count(2.0))]);
         let mut faults = Vec::new();
         let mut text = param::<String>("web.${{ item }}");
-        text.bind(&Bindings { values }, &mut faults);
+        text.bind(&Bindings { values, ..Bindings::default() }, &mut faults);
         assert_eq!((text.or(String::new()).as_str(), faults.len()), ("web.2", 0));
     }
 
@@ -341,7 +345,8 @@ mod tests {
         assert_eq!(faults[0].message, "`9000` is out of range: 1 to 5000");
         let values = BTreeMap::from([("inputs.n".to_owned(), Value::Count(0.0))]);
         let mut faults = Vec::new();
-        param::<u64>("${{ inputs.n }}").bind_within(&Bindings { values }, &(1..=5), &mut faults);
+        let bindings = Bindings { values, ..Bindings::default() };
+        param::<u64>("${{ inputs.n }}").bind_within(&bindings, &(1..=5), &mut faults);
         assert_eq!(faults[0].message, "`${{ inputs.n }}` is 0, out of range: 1 to 5");
     }
 }

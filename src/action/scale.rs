@@ -153,7 +153,9 @@ impl Action for Scale {
         preview.summary =
             format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
         preview.forecast = forecast::scaled(scene, row.quantity, to);
-        preview.requests.push(Change::Scale { kind: row.kind, quantity: to }.request(scene.app));
+        let change = Change::Scale { kind: row.kind, quantity: to };
+        preview.requests.push(change.request(scene.app));
+        preview.changes.push(change);
         Ok(preview)
     }
 

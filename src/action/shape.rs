@@ -38,6 +38,10 @@ pub enum Kind {
     TextsOr(&'static Shape),
     /// A map with free keys and these values.
     Named(&'static Shape),
+    /// A map with free keys and plain values of this kind.
+    Each(&'static Kind),
+    /// A list of maps of this shape.
+    Maps(&'static Shape),
     /// Any scalar.
     Any,
 }
@@ -300,6 +304,8 @@ impl Kind {
                 { "type": "string" },
             ] }),
             Self::Named(shape) => json!({ "type": "object", "additionalProperties": shape.schema() }),
+            Self::Each(kind) => json!({ "type": "object", "additionalProperties": kind.schema() }),
+            Self::Maps(shape) => json!({ "type": "array", "items": shape.schema() }),
         }
     }
 
@@ -327,6 +333,11 @@ impl Kind {
                 format!("list of texts, or of maps of {}", keys.join(", "))
             }
             Self::Named(shape) => format!("map of names to [{0}](#{0}s)", shape.name),
+            Self::Each(kind) => format!("map of names, each with a {}", kind.words()),
+            Self::Maps(shape) => {
+                let keys = shape.fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>();
+                format!("list of maps of {}", keys.join(", "))
+            }
             Self::Any => "value".to_owned(),
         }
     }

@@ -208,6 +208,10 @@ pub struct Preview {
     pub warnings: Vec<String>,
     /// It would find nothing to do now.
     pub nothing_to_do: bool,
+    /// Changes that are known exactly before the run and may be refused then: a scale. (What a kill may do is bounded
+    /// in its rule.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// Something that a person must agree to, or that the runbook must say.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::library;
 use super::output::{data, talk};
+use crate::guard::is_guardrails;
 use crate::plan::check;
 use crate::source::{Diagnostic, Severity, Source, render};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// Runbook files.
+    /// Runbook files, or files of guardrails.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Diagnostics as JSON, one object a line.
@@ -40,13 +41,17 @@ fn check_file(args: &CheckArgs, file: &Path) -> u8 {
             return stop.code;
         }
     };
-    let (faults, valid) = match check(&source) {
-        Ok(checked) => {
-            let mut warnings = checked.warnings;
-            warnings.extend(misnamed(file, &checked.runbook));
-            (warnings, true)
+    let (faults, valid) = if is_guardrails(&source) || super::guardrails::is_named_so(file) {
+        crate::guard::read(&source).map_or_else(|faults| (faults, false), |_| (Vec::new(), true))
+    } else {
+        match check(&source) {
+            Ok(checked) => {
+                let mut warnings = checked.warnings;
+                warnings.extend(misnamed(file, &checked.runbook));
+                (warnings, true)
+            }
+            Err(faults) => (faults, false),
         }
-        Err(faults) => (faults, false),
     };
     if args.json {
         for fault in &faults {

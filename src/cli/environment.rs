@@ -79,6 +79,16 @@ pub(super) fn state_dir() -> Result<PathBuf, Fault> {
     })
 }
 
+/// Where the user's configuration is, when there is a home.
+pub(super) fn config_dir() -> Option<PathBuf> {
+    if let Some(dir) = text("XDG_CONFIG_HOME") {
+        return Some(PathBuf::from(dir).join("runbook"));
+    }
+    let home = PathBuf::from(text("HOME")?);
+    let mac = cfg!(target_os = "macos");
+    Some(if mac { home.join("Library/Application Support/runbook") } else { home.join(".config/runbook") })
+}
+
 /// Variables that children must not get: this tool's own credentials, and whatever else holds a database's URL or the
 /// same token under another name.
 pub(super) fn secret_variables() -> Vec<OsString> {

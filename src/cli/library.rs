@@ -32,6 +32,9 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
             let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
             paths.sort();
             for path in paths {
+                if super::guardrails::is_named_so(&path) {
+                    continue;
+                }
                 let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
                 let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| yaml) else {
                     continue;

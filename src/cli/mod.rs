@@ -3,6 +3,7 @@
 mod check;
 mod environment;
 mod explain;
+mod guardrails;
 #[cfg(feature = "lab")]
 mod lab;
 mod library;

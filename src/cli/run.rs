@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment;
+use super::guardrails::{self, GuardArgs};
 use super::library;
 use super::output::{Stop, talk};
 use super::runs::open_store;
@@ -14,7 +15,10 @@ use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
 use crate::engine::Outcome;
 use crate::expr::units::parse_duration;
-use crate::plan::{PlanRecord, Selection, Target, bind_inputs, build, check, check_selection};
+use crate::plan::{
+    Emergency, Plan, PlanRecord, Selection, Target, bind_inputs, build, check, check_emergency,
+    check_selection, emergency,
+};
 use crate::platform::{Opened, SystemClock};
 use crate::source::render;
 
@@ -61,6 +65,14 @@ pub(super) struct RunArgs {
     /// Folder of runbooks, read before the embedded ones [default: ./runbooks].
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
+    /// Say that this is an emergency, and why: written beside everything that is done. Guardrails stay.
+    #[arg(long, value_name = "REASON")]
+    emergency: Option<String>,
+    /// In an emergency, run this step without its gates.
+    #[arg(long, value_name = "STEP", requires = "emergency")]
+    lift: Vec<String>,
+    #[command(flatten)]
+    guardrails: GuardArgs,
 }
 
 pub(super) fn run(args: &RunArgs) -> u8 {
@@ -135,6 +147,8 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         .map_err(|faults| Stop::new(2, format!("error: {}", faults.join("\nerror: "))))?;
     let deadline = time("--deadline", args.deadline.as_deref())?
         .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let emergency = emergency_of(args, &checked.plan)?;
+    let guardrails = guardrails::load(&args.guardrails, args.runbooks.as_deref(), &args.target.folder)?;
     let mut record = PlanRecord {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         runbook: name,
@@ -144,6 +158,8 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         selection,
         target: Target::default(),
         deadline_ms: deadline,
+        guardrails,
+        emergency,
     };
     // The runbook is valid by itself: what does not fit now came with `--set`, and needs no app to be seen.
     build(record.clone()).map_err(|faults| {
@@ -175,6 +191,15 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     }
 }
 
+/// `--emergency` and `--lift`, once they fit the runbook.
+fn emergency_of(args: &RunArgs, plan: &Plan) -> Result<Option<Emergency>, Stop> {
+    let Some(reason) = &args.emergency else { return Ok(None) };
+    let told = emergency(reason, &args.lift).map_err(|why| Stop::new(2, format!("error: {why}")))?;
+    check_emergency(plan, &told)
+        .map_err(|faults| Stop::new(2, format!("error: {}", faults.join("\nerror: "))))?;
+    Ok(Some(told))
+}
+
 fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
     set.iter()
         .map(|text| {
@@ -189,7 +214,8 @@ fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
 pub(super) fn target_of(args: &TargetArgs, opened: &Opened, app: &str) -> Result<Target, Stop> {
     let facts = opened.observer.heroku().app().map_err(|fault| Stop::unusable(&fault))?;
     Ok(Target {
-        app: app.to_owned(),
+        // Its name, also when `-a` gave its uuid: rules, locks and people know it by that.
+        app: if facts.name.is_empty() { app.to_owned() } else { facts.name },
         app_id: facts.id,
         api_url: environment::api_url(),
         database: opened.database.clone(),

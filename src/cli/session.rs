@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::MultiProgress;
 
 use super::environment;
+use super::guardrails;
 use super::output::{Stop, data, talk, width};
 use super::past::Past;
 use super::preview::{Previews, preview};
@@ -16,7 +17,10 @@ use crate::action::RunFacts;
 use crate::engine::driver::{
     Driver, DryRun, Guards, Incoming, Listener, LiveRun, Mode, Prompt, Record, Reply, Stamp,
 };
-use crate::engine::{Config, Event, FightGuard, Live, Machine, Measurements, Outcome, Standing, Unresumable};
+use crate::engine::{
+    Config, Event, FightGuard, Live, Machine, Measurements, Outcome, RailGuard, Standing, Unresumable,
+};
+use crate::guard::Finding;
 use crate::health::{Metric, Moment, Sample, Series};
 use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
 use crate::plan::Plan;
@@ -155,6 +159,7 @@ impl Session {
     fn notes(&self) -> Vec<String> {
         let mut notes = self.manner.notes.clone();
         notes.extend(self.opened.notes.iter().cloned());
+        notes.extend(guardrails::note(&self.plan));
         if let Some(live) = &self.facts.live_at_start {
             notes.push(format!("live now: commit {}", short(live)));
         }
@@ -216,6 +221,7 @@ impl Session {
         let previews = self.look();
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
+        let findings = guardrails::judge(&self.plan, &previews.steps, &self.opened, None)?;
         let plan = Arc::clone(&self.plan);
         let view = self.view(&self.plan, &previews, true);
         let mut listeners = Listeners::default();
@@ -224,11 +230,14 @@ impl Session {
         } else {
             data(&view);
         }
+        let foretold = guardrails::foretold(&findings);
         let mut record = Unrecorded::default();
         let mut prompt = Unattended { yes: true };
         let started = self.started("dry run", "dry");
         let mut machine = Machine::new(Arc::clone(&plan), self.config("dry", true));
         let shown = Event::Plan { steps: previews.steps };
+        let mut first = vec![started, shown];
+        first.extend(foretold.iter().map(|text| Event::Notice { text: text.clone() }));
         let mut hands = Hands {
             mode: &DryRun,
             record: &mut record,
@@ -236,9 +245,12 @@ impl Session {
             prompt: &mut prompt,
             guard: Guards::default(),
         };
-        let ended = self.drive(&mut machine, &mut hands, vec![started, shown], &[]);
+        let ended = self.drive(&mut machine, &mut hands, first, &[]);
         drop(listeners);
         if !self.manner.json {
+            for line in &foretold {
+                data(&format!("\n{line}\n"));
+            }
             data("\ndry run: nothing was changed; no lock was taken and nothing was written down\n");
         }
         self.opened.close();
@@ -246,7 +258,8 @@ impl Session {
     }
 
     fn json_lines(&self) -> Box<dyn Listener> {
-        Box::new(Detached::new(JsonLines::new(std::io::stdout(), self.ending.seq())))
+        let reason = self.plan.record.emergency.as_ref().map(|emergency| emergency.reason.as_str());
+        Box::new(Detached::new(JsonLines::new(std::io::stdout(), self.ending.seq()).in_emergency(reason)))
     }
 
     /// `--plan-out`: the plan, whole, with its hash and what each step would do.
@@ -282,12 +295,16 @@ impl Session {
         let run = store.new_id(self.opened.observer.clock().wall());
         let _lease = self.lease(store, &run)?;
         let previews = self.look();
+        let findings = guardrails::judge(&self.plan, &previews.steps, &self.opened, None)?;
+        guardrails::refuse(&findings, self.terminal)?;
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
         let bars = MultiProgress::new();
         talk(&self.view(&self.plan, &previews, false));
+        guardrails::warn(&findings);
         self.agree(&previews, &bars)?;
-        self.assent(&format!("Run {} on {}?", self.plan.record.runbook, self.plan.record.target.app), &bars)?;
+        let question = format!("Run {} on {}?", self.plan.record.runbook, self.plan.record.target.app);
+        self.assent(&question, &findings, &bars)?;
         let folder = store.create_run(&run).map_err(|error| unusable(&error))?;
         let mut journal = Journal::create(&run, &folder).map_err(|error| unusable(&error))?;
         let started = self.started(&run, "live");
@@ -312,14 +329,17 @@ impl Session {
         let (left, mut previews) = self.look_at_what_is_left(&standing);
         // What the step in hand has done already may stand against doing it anew, which is not wanted.
         previews.failures.retain(|(step, _)| Some(step) != standing.at.as_ref());
+        let findings = guardrails::judge(&left, &previews.steps, &self.opened, Some(&run))?;
+        guardrails::refuse(&findings, self.terminal)?;
         let bars = MultiProgress::new();
         talk(&past.told(&standing, &self.plan, width()));
         talk(&self.view(&left, &previews, false));
+        guardrails::warn(&findings);
         Self::refuse(&previews)?;
         self.agree(&previews, &bars)?;
         config.facts.consents.extend(self.facts.consents.iter().cloned());
         let at = standing.at.as_deref().unwrap_or("its end");
-        self.assent(&format!("Go on with run {run} at {at}?"), &bars)?;
+        self.assent(&format!("Go on with run {run} at {at}?"), &findings, &bars)?;
         let mut machine = resume(config).map_err(cannot)?;
         let mut journal =
             Journal::resume(&run, &past.folder, &past.recorded).map_err(|error| unusable(&error))?;
@@ -418,13 +438,15 @@ impl Session {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
         let mode = LiveRun::new(sealed.open(permit));
+        let rails =
+            RailGuard::new(self.plan.guardrails.clone(), guardrails::subject(&self.plan, &self.opened)?);
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
         let mut hands = Hands {
             mode: &mode,
             record: journal,
             listeners: &mut listeners,
             prompt,
-            guard: Guards(vec![Box::new(fights)]),
+            guard: Guards(vec![Box::new(rails), Box::new(fights)]),
         };
         let ended = self.drive(machine, &mut hands, first, earlier);
         drop(listeners);
@@ -466,11 +488,13 @@ impl Session {
     }
 
     /// The one question; `--yes` answers it.
-    fn assent(&self, question: &str, bars: &MultiProgress) -> Result<(), Stop> {
-        if self.manner.yes {
+    fn assent(&self, question: &str, findings: &[Finding], bars: &MultiProgress) -> Result<(), Stop> {
+        // Typing the app's name is the agreement: nobody is asked twice.
+        let mut prompt = Terminal::new(bars.clone(), false);
+        if guardrails::name_typed(findings, &mut prompt, &self.plan.record.runbook)? || self.manner.yes {
             return Ok(());
         }
-        match Terminal::new(bars.clone(), false).confirm(question, false).0 {
+        match prompt.confirm(question, false).0 {
             Reply::Yes => Ok(()),
             Reply::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
             Reply::No | Reply::Nobody => Err(Stop::new(6, "declined; nothing was changed")),

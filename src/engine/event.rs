@@ -217,6 +217,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The reason of an emergency, in the event that begins its run: it is written beside every later one.
+    pub fn emergency(&self) -> Option<&str> {
+        match self {
+            Self::RunStarted { record, .. } => {
+                record.emergency.as_ref().map(|emergency| emergency.reason.as_str())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Which condition of a step a verdict is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,6 +9,7 @@ mod event;
 mod fights;
 mod guard;
 mod machine;
+mod rails;
 mod request;
 mod watch;
 
@@ -16,4 +17,5 @@ pub use awake::Awake;
 pub use event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
 pub use guard::FightGuard;
 pub use machine::{Config, Machine, Move, Standing, Unresumable};
+pub use rails::RailGuard;
 pub use request::{Clearance, Input, Live, Performance, Request};

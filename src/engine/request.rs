@@ -128,6 +128,8 @@ pub enum Clearance {
     Clear,
     /// A person must agree first, and why; `--yes` does not.
     Ask(String),
+    /// A guardrail forbids it, and why: a rung passes to the next at once; anything else pauses the run as declined.
+    Barred(String),
     /// It is not made: the run is paused with this outcome.
     Refused {
         /// [`Outcome::Locked`] or [`Outcome::Declined`].

@@ -14,6 +14,9 @@ pub struct Entry {
     pub seq: u64,
     /// Wall clock.
     pub at: jiff::Timestamp,
+    /// Why the run was an emergency, on every entry of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<String>,
     /// What happened.
     pub event: Event,
 }

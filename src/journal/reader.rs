@@ -106,7 +106,7 @@ mod tests {
         let mut head = 0;
         for seq in 1..=count {
             let event = Event::Notice { text: format!("number {seq}") };
-            let entry = Entry { seq, at: jiff::Timestamp::UNIX_EPOCH, event };
+            let entry = Entry { seq, at: jiff::Timestamp::UNIX_EPOCH, emergency: None, event };
             let (line, crc) = encode(head, &entry).unwrap();
             bytes.extend_from_slice(line.as_bytes());
             head = crc;

@@ -145,6 +145,13 @@ impl Store {
         }
     }
 
+    /// A run's folder, and when its journal was last written; `None` when there is no journal.
+    pub fn last_written(&self, id: &str) -> Option<(PathBuf, std::time::SystemTime)> {
+        let folder = self.root.join("runs").join(id);
+        let told = fs::metadata(folder.join("journal.jsonl")).ok()?;
+        told.modified().ok().map(|at| (folder, at))
+    }
+
     /// One run for a list.
     pub fn summary(&self, id: &str) -> RunSummary {
         let mut summary = RunSummary {

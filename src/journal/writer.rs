@@ -22,6 +22,7 @@ pub struct Journal {
     seq: u64,
     head: u32,
     broken: bool,
+    emergency: Option<String>,
 }
 
 impl Journal {
@@ -53,6 +54,7 @@ impl Journal {
             seq: 0,
             head: 0,
             broken: false,
+            emergency: None,
         })
     }
 
@@ -83,6 +85,7 @@ impl Journal {
             seq: recorded.entries.len() as u64,
             head: recorded.head,
             broken: false,
+            emergency: recorded.entries.iter().find_map(|entry| entry.emergency.clone()),
         })
     }
 
@@ -142,7 +145,11 @@ impl Record for Journal {
                 Err(error) => Err(self.fault(&error)),
             };
         }
-        let entry = Entry { seq: self.seq + 1, at, event: event.clone() };
+        if let Some(reason) = event.emergency() {
+            self.emergency = Some(reason.to_owned());
+        }
+        let emergency = self.emergency.clone();
+        let entry = Entry { seq: self.seq + 1, at, emergency, event: event.clone() };
         let encoded = encode(self.head, &entry)
             .map_err(|error| Fault::new(FaultKind::Local, "writing the journal", error.to_string()))?;
         let (line, head) = encoded;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::emergency::lift;
 use super::model::{Bound, Plan, PlanRecord, Selection};
 use super::select::select;
 use super::steps::Builder;
@@ -40,7 +41,7 @@ pub fn check(source: &Source) -> Result<Checked, Vec<Diagnostic>> {
         inputs: inputs.collect(),
         selection: Selection::default(),
         target: super::model::Target::default(),
-        deadline_ms: None,
+        ..PlanRecord::default()
     };
     let plan = assemble(&runbook, record, &mut faults);
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
@@ -69,7 +70,8 @@ fn id_of(record: &PlanRecord) -> String {
 }
 
 fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>) -> Plan {
-    let mut builder = Builder::new(runbook, &record, faults);
+    let guardrails = record.guardrails.clone().joined(runbook.guardrails.clone());
+    let mut builder = Builder::new(runbook, &record, guardrails.kill_limits(), faults);
     let every = builder.interval(runbook);
     let healthy = builder.healthy(runbook);
     let told = builder.deadline(runbook);
@@ -86,6 +88,9 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         new
     });
     select(&mut steps, &record.selection);
+    if let Some(emergency) = &record.emergency {
+        lift(&mut steps, emergency);
+    }
     let asked = record.deadline_ms.map(Duration::from_millis);
     let deadline = [told, asked].into_iter().flatten().min();
     Plan {
@@ -95,6 +100,7 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         healthy: Arc::new(healthy),
         steps,
         deadline,
+        guardrails,
         when_shut,
         record,
     }
@@ -122,7 +128,7 @@ mod tests {
             inputs: inputs.collect(),
             selection: Selection::default(),
             target,
-            deadline_ms: None,
+            ..PlanRecord::default()
         };
         build(record).unwrap_or_else(|faults| panic!("{}", render(&source, &faults, false)))
     }

@@ -3,6 +3,7 @@
 //! It must never perform anything, nor read the environment.
 
 mod build;
+mod emergency;
 mod inputs;
 mod library;
 mod model;
@@ -12,11 +13,12 @@ mod steps;
 mod undo;
 
 pub use build::{Checked, build, check};
+pub use emergency::{check_emergency, emergency};
 pub use inputs::bind_inputs;
 pub use library::EMBEDDED;
 pub use model::{
-    AfterGate, Body, Bound, Gate, IfUnknown, Ladder, OnFailure, Plan, PlanRecord, Retry, Selection, Step,
-    Target,
+    AfterGate, Body, Bound, Emergency, Gate, IfUnknown, Ladder, OnFailure, Plan, PlanRecord, Retry,
+    Selection, Step, Target,
 };
 pub use select::check_selection;
 pub use undo::{UNDO_OF, Undo, undo};

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Bindings};
 use crate::expr::Expr;
+use crate::guard::Guardrails;
 use crate::health::Value;
 
 /// Everything that makes a plan, and nothing else: the same record always builds the same plan. It is the journal's
 /// first entry, and its hash is the plan's id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanRecord {
     /// Version of this tool.
     pub tool: String,
@@ -30,6 +31,21 @@ pub struct PlanRecord {
     pub target: Target,
     /// Overall deadline, in milliseconds.
     pub deadline_ms: Option<u64>,
+    /// The team's guardrails, as they were read for it.
+    #[serde(default, skip_serializing_if = "Guardrails::is_empty")]
+    pub guardrails: Guardrails,
+    /// What `--emergency` says and lifts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
+}
+
+/// An emergency: named gates are lifted, and every later event carries the reason. Guardrails stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emergency {
+    /// Why, in a person's words.
+    pub reason: String,
+    /// `--lift STEP` (repeatable).
+    pub lift: Vec<String>,
 }
 
 /// A bound input.
@@ -88,6 +104,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Overall deadline.
     pub deadline: Option<Duration>,
+    /// What it must keep: the team's guardrails and the runbook's own.
+    pub guardrails: Guardrails,
     /// What to do when the run ends with a gate shut, in the runbook's own words.
     pub when_shut: Vec<String>,
 }

@@ -4,7 +4,7 @@ use super::model::{Body, Plan, Selection, Step};
 use crate::source::did_you_mean;
 
 /// Whether a person who wrote `id` meant this step: its own id, or that of the step it repeats.
-fn called(step: &Step, id: &str) -> bool {
+pub(super) fn called(step: &Step, id: &str) -> bool {
     step.id == id || step.repeats.as_deref() == Some(id)
 }
 

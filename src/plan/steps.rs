@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{AfterGate, Body, Gate, IfUnknown, Ladder, OnFailure, PlanRecord, Retry, Step};
 use super::scope::Names;
-use crate::action::{Action, Bindings, Param, Rollback};
+use crate::action::{Action, Bindings, KillLimits, Param, Rollback};
 use crate::expr::units::write_duration;
 use crate::expr::{Expr, Template};
 use crate::health::{Metric, Unit, Value};
@@ -65,11 +65,16 @@ fn repetitions(spec: &StepSpec) -> Vec<(String, Option<&Spanned<String>>)> {
 }
 
 impl<'f> Builder<'f> {
-    pub(super) fn new(runbook: &Runbook, record: &PlanRecord, faults: &'f mut Vec<Diagnostic>) -> Self {
+    pub(super) fn new(
+        runbook: &Runbook,
+        record: &PlanRecord,
+        kills: KillLimits,
+        faults: &'f mut Vec<Diagnostic>,
+    ) -> Self {
         let mut outputs = BTreeMap::new();
         outputs_of(&runbook.steps, &mut outputs);
         let mut names = Names::with_metrics(outputs);
-        let mut bindings = Bindings::default();
+        let mut bindings = Bindings { kills, ..Bindings::default() };
         for input in &runbook.inputs {
             let path = format!("inputs.{}", input.name.value);
             names.add(path.clone(), input.unit());

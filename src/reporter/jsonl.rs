@@ -15,12 +15,20 @@ use crate::engine::{Event, Outcome};
 pub struct JsonLines<W> {
     out: W,
     seq: Arc<AtomicU64>,
+    emergency: Option<String>,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines go to `out`; `seq` holds how many there were.
     pub const fn new(out: W, seq: Arc<AtomicU64>) -> Self {
-        Self { out, seq }
+        Self { out, seq, emergency: None }
+    }
+
+    /// Every line says that the run is an emergency, and why.
+    #[must_use]
+    pub fn in_emergency(mut self, reason: Option<&str>) -> Self {
+        self.emergency = reason.map(str::to_owned);
+        self
     }
 }
 
@@ -28,6 +36,9 @@ impl<W: Write> Listener for JsonLines<W> {
     fn event(&mut self, stamp: &Stamp, event: &Event) {
         let seq = self.seq.fetch_add(1, Ordering::SeqCst) + 1;
         let mut line = json!({ "seq": seq, "at": stamp.at, "run": stamp.run });
+        if let Some(reason) = &self.emergency {
+            line["emergency"] = json!(reason);
+        }
         if let (Json::Object(line), Ok(mut event)) = (&mut line, serde_json::to_value(event)) {
             bare(&mut event);
             if let Json::Object(mut event) = event {
@@ -112,5 +123,18 @@ mod tests {
         assert_eq!((&line["before"]["usage"], &line["after"]["usage"]), (&json!(0.97), &json!(0.1)));
         assert_eq!(line["before"]["time_to_full"], Json::Null);
         assert_eq!((&line["status"], &line["why"]), (&json!("gate_shut"), &json!("because")));
+    }
+
+    #[test]
+    fn an_emergency_is_on_every_line() {
+        let mut out = Vec::new();
+        let events = [Event::Notice { text: "one".into() }, Event::Notice { text: "two".into() }];
+        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None };
+        let mut lines = JsonLines::new(&mut out, Arc::default());
+        events.iter().for_each(|event| lines.event(&stamp, event));
+        for line in String::from_utf8(out).unwrap().lines() {
+            let line: Json = serde_json::from_str(line).unwrap();
+            assert_eq!(line["emergency"], json!("the site is down"), "{line}");
+        }
     }
 }

@@ -76,6 +76,9 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
     if let Some(deadline) = plan.deadline {
         line(2, &format!("deadline  {}", show_seconds(deadline.as_secs_f64())));
     }
+    if let Some(emergency) = &plan.record.emergency {
+        line(2, &format!("emergency {}", emergency.reason));
+    }
     for note in view.notes {
         line(2, &format!("note      {note}"));
     }

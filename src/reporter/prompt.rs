@@ -1,6 +1,6 @@
 //! Asking a person, or refusing to guess.
 
-use dialoguer::Confirm;
+use dialoguer::{Confirm, Input};
 use indicatif::MultiProgress;
 
 use crate::engine::driver::{Prompt, Reply};
@@ -15,6 +15,24 @@ impl Terminal {
     /// Asks through the terminal that `bars` draws on; with `yes`, assents where that is allowed.
     pub const fn new(bars: MultiProgress, yes: bool) -> Self {
         Self { bars, yes }
+    }
+}
+
+impl Terminal {
+    /// Asks for a name to be typed. Nothing answers for the person.
+    pub fn typed(&mut self, question: &str, wanted: &str) -> Reply {
+        let question = crate::source::escape_controls(question).into_owned();
+        let input = Input::<String>::new().with_prompt(question).allow_empty(true);
+        let answer = self.bars.suspend(|| input.interact_text());
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+        match answer {
+            Ok(typed) if typed.trim() == wanted => Reply::Yes,
+            Ok(_) => Reply::No,
+            Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
+                Reply::Interrupted
+            }
+            Err(_) => Reply::Nobody,
+        }
     }
 }
 

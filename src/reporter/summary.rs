@@ -38,6 +38,7 @@ struct StepRow {
 pub struct Summary {
     app: String,
     run: Option<String>,
+    emergency: Option<String>,
     rungs: Vec<String>,
     steps: Vec<StepRow>,
     /// Steps of the plan, rungs included.
@@ -70,6 +71,7 @@ impl Listener for Summary {
             Event::RunStarted { run, record, .. } => {
                 self.run = Some(run.clone());
                 self.app.clone_from(&record.target.app);
+                self.emergency = event.emergency().map(str::to_owned);
             }
             Event::Resumed { record, .. } => {
                 if let Some(record) = record {
@@ -253,6 +255,9 @@ impl Summary {
             .collect();
         if !not_run.is_empty() && end.outcome != Outcome::Done {
             say(&format!("not run: {}", not_run.join(", ")));
+        }
+        if let Some(reason) = &self.emergency {
+            say(&format!("run as an emergency: {reason}"));
         }
         for next in &end.next {
             say(&format!("next: {next}"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::input::{INPUT, InputSpec};
 use super::step::StepSpec;
 use crate::action::{Kind, Param, Reading, Shape, optional, required};
+use crate::guard::{self, Guardrails};
 use crate::source::{Diagnostic, Source, Span, Spanned, yaml};
 
 /// The version of the format that this tool reads.
@@ -29,6 +30,8 @@ pub struct Runbook {
     pub deadline: Option<Param<Duration>>,
     /// What to do when a gate stayed shut.
     pub when_shut: Vec<Spanned<String>>,
+    /// What it tightens besides the team's guardrails.
+    pub guardrails: Guardrails,
     /// Its steps.
     pub steps: Vec<StepSpec>,
 }
@@ -65,6 +68,11 @@ pub(super) const RUNBOOK: Shape = Shape {
             Kind::Texts,
             "What to do next when the run ends with a gate shut (exit 4), each a line.",
         ),
+        optional(
+            "guardrails",
+            Kind::Map(&guard::RUNBOOK_PART),
+            "Bounds of its own, besides the team's (see docs/guardrails.md): it may tighten, never loosen.",
+        ),
         required("steps", Kind::Steps, "The steps, in order."),
     ],
     short: None,
@@ -79,7 +87,7 @@ pub(super) const RUNBOOK: Shape = Shape {
 pub fn read(source: &Source) -> Result<Runbook, Vec<Diagnostic>> {
     let node = yaml::read(source)?;
     let mut faults = Vec::new();
-    let runbook = read_tree(&node, &mut faults);
+    let runbook = read_tree(source, &node, &mut faults);
     match runbook {
         Some(runbook) if faults.is_empty() => Ok(runbook),
         _ => Err(faults),
@@ -91,14 +99,14 @@ pub(crate) fn read_leniently(source: &Source) -> (Option<Runbook>, Vec<Diagnosti
     match yaml::read(source) {
         Ok(node) => {
             let mut faults = Vec::new();
-            let runbook = read_tree(&node, &mut faults);
+            let runbook = read_tree(source, &node, &mut faults);
             (runbook, faults)
         }
         Err(faults) => (None, faults),
     }
 }
 
-fn read_tree(node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option<Runbook> {
+fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option<Runbook> {
     let head = node.map("a runbook").map_or(Span::default(), |map| map.head());
     let mut reading = Reading::begin(node, &RUNBOOK, head, faults)?;
     if let Some(version) = reading.text("runbook")
@@ -122,6 +130,7 @@ fn read_tree(node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option
     let deadline = reading.param("deadline");
     let when_shut = reading.texts("when_shut");
     let (inputs, health, steps) = (reading.node("inputs"), reading.node("health"), reading.node("steps"));
+    let guardrails = reading.node("guardrails");
     let mut read_inputs = Vec::new();
     match inputs.map(|node| node.map("a map of inputs")) {
         Some(Ok(map)) => {
@@ -131,6 +140,8 @@ fn read_tree(node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option
         Some(Err(fault)) => faults.push(fault),
         None => {}
     }
+    let guardrails =
+        guardrails.map_or_else(Guardrails::default, |node| guard::read_part(source, node, faults));
     let (mut every, mut healthy) = (None, None);
     if let Some(mut reading) = health.and_then(|node| Reading::begin(node, &HEALTH, node.span, faults)) {
         every = reading.param("every");
@@ -159,6 +170,7 @@ fn read_tree(node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option
         healthy,
         deadline,
         when_shut,
+        guardrails,
         steps: read_steps,
     })
 }

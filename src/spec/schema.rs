@@ -6,6 +6,7 @@ use super::input::INPUT;
 use super::runbook::{HEALTH, RUNBOOK};
 use super::step::{GATE, LADDER, RETRY, STEP};
 use crate::action::VERBS;
+use crate::guard::RUNBOOK_PART;
 use crate::health::Metric;
 
 /// The JSON schema of a runbook file, for editors.
@@ -38,6 +39,8 @@ pub fn format_page() -> String {
     out.push_str(&INPUT.table());
     out.push_str("\n### health\n\n");
     out.push_str(&HEALTH.table());
+    out.push_str("\n### guardrails\n\n");
+    out.push_str(&RUNBOOK_PART.table());
     out.push_str("\n## A step\n\nOne verb and these keys:\n\n");
     out.push_str(&STEP.table());
     out.push_str("\n### gate\n\nOne condition, or `before` and `after`, or `none` with a reason (beside `before` if need be).\n\n");

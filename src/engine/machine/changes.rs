@@ -87,6 +87,14 @@ impl Machine {
                 });
                 frame.phase = Phase::Performing { change, before, nonce };
             }
+            Clearance::Barred(why) if frame.ladder.is_some() => {
+                self.finish_frame(now, StepStatus::NotHealed { why }, events);
+                self.rung_passed(now);
+            }
+            Clearance::Barred(why) => {
+                self.finish_all(now, &StepStatus::Held { why: why.clone() }, events);
+                self.end(Outcome::Declined, Some(why));
+            }
             Clearance::Refused { outcome, why } => {
                 self.finish_all(now, &StepStatus::Held { why: why.clone() }, events);
                 self.end(outcome, Some(why));
