@@ -106,3 +106,31 @@ fn step_by_step_a_person_is_asked_before_each_and_ctrl_c_at_a_step_is_an_interru
     let last = refused.events().pop().expect("the last line always comes");
     assert_eq!((&last["outcome"], &last["exit_code"]), (&"invalid".into(), &2.into()));
 }
+
+#[test]
+fn the_emergency_asks_once_and_where_a_guardrail_wants_it_for_the_name_of_the_app() {
+    let lab = Lab::up(&["--scenario=quiet"]);
+    let emergency = ["run", "emergency", "--set=hold=2s", "--set=within=30s"];
+    let mut once = at_a_terminal(&lab, &emergency);
+    once.exp_string("Run emergency on wizzypedia?").expect("the question");
+    once.send("y").and_then(|_| once.flush()).expect("typed");
+    let shown = ends(&mut once, 0);
+    assert_eq!(shown.matches("[y/N]").count(), 1, "it asks once:\n{shown}");
+
+    let rules = lab.wiki.parent().expect("a parent").join("rules.yaml");
+    std::fs::write(&rules, "guardrails: 1\ntype_the_name: [wizzypedia]\n").expect("written");
+    let named = format!("--guardrails={}", rules.display());
+    let before = lab.traces();
+    let question = "type the name of the app, wizzypedia";
+    let mut wrong = at_a_terminal(&lab, &[&emergency[..], &[&named, "--yes"]].concat());
+    wrong.exp_string(question).expect("--yes does not answer it");
+    wrong.send_line("yes").expect("typed");
+    assert!(ends(&mut wrong, 6).contains("rules.yaml:2"));
+    assert_eq!(lab.traces(), before);
+
+    let mut typed = at_a_terminal(&lab, &[&emergency[..], &[&named]].concat());
+    typed.exp_string(question).expect("the question");
+    typed.send_line("wizzypedia").expect("typed");
+    let shown = ends(&mut typed, 0);
+    assert!(!shown.contains("[y/N]"), "typing it is the agreement:\n{shown}");
+}

@@ -8,9 +8,12 @@ mod freeze;
 mod plan;
 mod rails;
 mod read;
+mod rules;
+mod tables;
 
 pub use change::Judgement;
 pub use freeze::Freeze;
 pub use plan::{Case, Demand, Finding, Intent, LastRun};
 pub use rails::{Guardrails, Limit, Place, Rule, Subject};
-pub use read::{RUNBOOK_PART, guardrails_schema, is_guardrails, read, read_part};
+pub use read::{is_guardrails, read, read_part};
+pub use tables::{RUNBOOK_PART, guardrails_schema};

@@ -131,7 +131,9 @@ mod tests {
         let events = [Event::Notice { text: "one".into() }, Event::Notice { text: "two".into() }];
         let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None };
         let mut lines = JsonLines::new(&mut out, Arc::default());
-        events.iter().for_each(|event| lines.event(&stamp, event));
+        for event in &events {
+            lines.event(&stamp, event);
+        }
         for line in String::from_utf8(out).unwrap().lines() {
             let line: Json = serde_json::from_str(line).unwrap();
             assert_eq!(line["emergency"], json!("the site is down"), "{line}");
