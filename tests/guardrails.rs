@@ -136,6 +136,14 @@ impl Scene {
                 "guardrails: { minimum_dynos: { web: 2 } }\nsteps:\n  - { scale: { type: web, to: 1 } }\n",
             ),
             ("kill", "steps:\n  - { kill_idle: { idle: 2s, at_most: 40 } }\n"),
+            (
+                "twice",
+                "steps:\n  - { id: one, kill_idle: { idle: 2s }, gate: { none: a test } }\n  - { id: two, kill_idle: { idle: 2s }, gate: { none: a test } }\n",
+            ),
+            (
+                "ladder",
+                "steps:\n  - id: climb\n    ladder: { until: usage > 100%, for: 1s, within: 4s, rungs: [{ id: small, scale: { to: 1 } }] }\n",
+            ),
             ("look", "steps:\n  - diagnose:\n"),
         ] {
             lab.runbook(name, &format!("{HEAD}name: {name}\n{rest}"));
@@ -195,6 +203,12 @@ fn a_live_run_is_refused_with_6_where_a_dry_run_foretells_it() {
     let dry = scene.run("emergency", &["--dry-run"]).expect(0);
     says(&dry, &["the rung scale-down would be refused", "--skip scale-down"]);
 
+    // Reached, it is not done, and the ladder says that no rung healed.
+    let traces = scene.lab.traces();
+    let ran = scene.run("ladder", &["--yes"]).expect(4);
+    says(&ran, &["the rung small will be refused", "fewer than 2 dynos", "no rung healed"]);
+    assert_eq!(scene.lab.traces(), traces, "nothing was scaled");
+
     // The same runbook on the same app rests after a run that has changed something.
     scene.rules("cool_down: { '*': 1h }\n");
     let first = scene.run("restart", &["--yes", "--json"]).expect(0);
@@ -208,9 +222,9 @@ fn a_live_run_is_refused_with_6_where_a_dry_run_foretells_it() {
 fn protected_users_are_not_killed_and_kills_are_bounded_as_the_preview_says() {
     let scene = Scene::up();
     let lab = &scene.lab;
-    let idle: Vec<_> = (0..30).map(|_| lab.session()).collect();
+    let idle: Vec<_> = (0..60).map(|_| lab.session()).collect();
     support::until("they are asleep, as the server measures it", Duration::from_secs(10), || {
-        lab.sleeping(2) >= 30
+        lab.sleeping(2) >= 60
     });
     let kills = || lab.traces().kills;
 
@@ -220,7 +234,7 @@ fn protected_users_are_not_killed_and_kills_are_bounded_as_the_preview_says() {
     says(&dry, &["guardrails: never wiki", "no session matches now"]);
     says(&scene.run("kill", &["--yes"]).expect(0), &["nobody has slept"]);
     assert_eq!(kills(), before, "nobody was killed");
-    assert!(lab.sleeping(2) >= 30, "they sleep on");
+    assert!(lab.sleeping(2) >= 60, "they sleep on");
 
     scene.rules("kills: { per_run: 7, per_minute: 50 }\n");
     says(&scene.run("kill", &["--dry-run"]).expect(0), &["at most 7 at once", "7 sessions match now"]);
@@ -242,5 +256,14 @@ fn protected_users_are_not_killed_and_kills_are_bounded_as_the_preview_says() {
     let journals = lab.state();
     let stamped = journals.lines().filter(|line| line.contains("\"emergency\":\"every page fails\"")).count();
     assert!(stamped >= 5, "every entry of that run's journal is stamped: {stamped}");
+
+    // What was killed before counts, also when the run is taken up again.
+    let twice = scene.run("twice", &["--yes", "--json"]).expect(6);
+    let wanted = "at most 7 sessions are killed in a run; 7 were";
+    says(&twice, &[wanted, "guardrails.yaml:2"]);
+    assert_eq!(kills(), before + 21);
+    let id = twice.events()[0]["run"].as_str().expect("an id").to_owned();
+    says(&lab.run(&["resume", &id, "--yes"]).expect(6), &[wanted]);
+    assert_eq!(kills(), before + 21, "and nobody more");
     drop(idle);
 }

@@ -67,6 +67,13 @@ fn page(checked: &Checked, width: usize) -> String {
         out.push_str(&inputs(&book.inputs, "    ", width));
         out.push('\n');
     }
+    if !book.guardrails.rules.is_empty() {
+        out.push_str("## Guardrails of its own, besides the team's\n\n");
+        for rule in &book.guardrails.rules {
+            out.push_str(&beside("-", &rule.limit.to_string(), 2, width));
+        }
+        out.push('\n');
+    }
     out.push_str("## Steps\n\n");
     for (index, step) in checked.plan.steps.iter().enumerate() {
         explain_step(&mut out, step, &book.steps, &format!("{}.", index + 1), 0, width);

@@ -55,8 +55,9 @@ pub(super) fn load(args: &GuardArgs, runbooks: Option<&Path>, tree: &Path) -> Re
         if known.contains(&place) {
             continue;
         }
+        // By its whole name, so that a resume from another folder knows it again.
+        rails = rails.joined(one(&place)?);
         known.push(place);
-        rails = rails.joined(one(&file)?);
     }
     Ok(rails)
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::guardrails::{self, GuardArgs};
 use super::output::{Stop, talk};
 use super::past::Past;
 use super::run::{check_terminal, lead, target_of, time};
@@ -39,6 +40,8 @@ pub(super) struct ResumeArgs {
     /// Folder of runbooks in which the run's is looked for.
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
+    #[command(flatten)]
+    guardrails: GuardArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -85,6 +88,12 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let now = target_of(&target_args, &opened, &app)?;
     past.changed |= past.check_target(&now, target)?;
     past.record.target = now;
+    let fresh = guardrails::load(&args.guardrails, args.runbooks.as_deref(), &target_args.folder)?;
+    let rails = past.record.guardrails.renewed(fresh);
+    if rails != past.record.guardrails {
+        past.record.guardrails = rails;
+        past.changed = true;
+    }
     let source = Source::new(past.record.source.as_str(), past.record.text.as_str());
     let plan = build(past.record.clone()).map_err(|faults| {
         Stop::new(3, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())

@@ -44,7 +44,7 @@ impl Guardrails {
     ) -> Judgement {
         for rule in &self.rules {
             let why = match &rule.limit {
-                Limit::ProtectedApp { app } if subject.is(app) => Some(format!("the app {app} is never changed")),
+                Limit::ProtectedApp { app } if subject.is(app) => Some(rule.limit.to_string()),
                 Limit::ProtectedApp { app }
                     if matches!(change, Change::Kill { .. })
                         && subject.shared_with.iter().any(|other| other.eq_ignore_ascii_case(app)) =>

@@ -1,7 +1,8 @@
 //! Guardrails: what a team never wants done to its apps, whoever runs whatever.
 //!
 //! Pure: a text becomes rules, and rules judge plain data. Rules only add up, so that the strictest wins: it must never
-//! let one rule loosen another, nor read a file, a clock or the environment.
+//! let one rule loosen another, nor read a file, a clock or the environment (but the table of time zones: the system's, or
+//! where there is none the one in the binary).
 
 mod change;
 mod freeze;

@@ -100,12 +100,9 @@ impl Guardrails {
                 findings.push(Finding { demand, place: rule.place.clone(), why, hint });
             };
             match &rule.limit {
-                Limit::Off { reason } => {
-                    let why = format!("runs that change something are switched off: {reason}");
-                    say(Demand::Refused, why, None);
-                }
+                Limit::Off { .. } => say(Demand::Refused, rule.limit.to_string(), None),
                 Limit::ProtectedApp { app } if case.subject.is(app) => {
-                    say(Demand::Refused, format!("the app {app} is never changed"), None);
+                    say(Demand::Refused, rule.limit.to_string(), None);
                 }
                 Limit::ProtectedApp { app } => {
                     let shared = case.subject.shared_with.iter().any(|other| other.eq_ignore_ascii_case(app));

@@ -99,6 +99,26 @@ pub enum Limit {
     },
 }
 
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off { reason } => write!(f, "runs that change something are switched off: {reason}"),
+            Self::ProtectedUser { user } => write!(f, "sessions of {user} are never killed"),
+            Self::ProtectedApp { app } => write!(f, "the app {app} is never changed"),
+            Self::MinimumDynos { kind, least } => write!(f, "{kind} never has fewer than {least} dynos"),
+            Self::KillsPerRun { most } => write!(f, "at most {most} sessions are killed in a run"),
+            Self::KillsPerMinute { most } => write!(f, "at most {most} sessions are killed within a minute"),
+            Self::Freeze(freeze) => write!(f, "nothing is changed: {}", freeze.why),
+            Self::Allow { .. } => f.write_str("only those who are named may run it"),
+            Self::TypeTheName { app } => write!(f, "a person types the name of {app}"),
+            Self::CoolDown { runbook, time_ms } => {
+                let time = crate::expr::units::write_duration(Duration::from_millis(*time_ms).as_secs_f64());
+                write!(f, "{runbook} rests for {time} after it has changed something")
+            }
+        }
+    }
+}
+
 /// What a run acts on, as rules name it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -144,6 +164,18 @@ impl Guardrails {
             }
         }
         self
+    }
+
+    /// These, as they are after their files were read again: a file that was found again says what it says now, and the
+    /// rules of one that was not (from another folder, say) stand as they were recorded.
+    #[must_use]
+    pub fn renewed(&self, fresh: Self) -> Self {
+        let gone = |file: &String| !fresh.files.contains(file);
+        let kept = Self {
+            files: self.files.iter().filter(|file| gone(file)).cloned().collect(),
+            rules: self.rules.iter().filter(|rule| gone(&rule.place.file)).cloned().collect(),
+        };
+        fresh.joined(kept)
     }
 
     /// Whether there is neither a rule nor a file.
@@ -199,7 +231,7 @@ impl Guardrails {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::tests::rails;
+    use super::super::read::{read, tests::rails};
     use super::*;
 
     #[test]
@@ -218,6 +250,17 @@ mod tests {
         let rails = rails("guardrails: 1\ncool_down: { '*': 5m, emergency: 15m }\n");
         let minutes = |name| rails.cool_down(name).map(|(place, time)| (place.line, time.as_secs() / 60));
         assert_eq!((minutes("emergency"), minutes("other")), (Some((2, 15)), Some((2, 5))));
+    }
+
+    #[test]
+    fn rules_read_again_count_as_they_are_now_and_those_not_found_again_stay() {
+        let text = |most: u64| format!("guardrails: 1\nkills: {{ per_run: {most} }}\n");
+        let named = |name: &str, most| read(&Source::new(name, text(most))).unwrap();
+        let recorded = named("a.yaml", 5).joined(named("b.yaml", 9));
+        let most = |rails: Guardrails| rails.kill_limits().at_most;
+        assert_eq!(most(recorded.renewed(named("a.yaml", 50))), Some(9), "a.yaml was loosened by the team");
+        assert_eq!(most(recorded.renewed(Guardrails::default())), Some(5), "another folder loosens nothing");
+        assert_eq!(recorded.renewed(named("a.yaml", 5).joined(named("b.yaml", 9))), recorded);
     }
 
     #[test]
