@@ -256,11 +256,9 @@ impl Summary {
         if !not_run.is_empty() && end.outcome != Outcome::Done {
             say(&format!("not run: {}", not_run.join(", ")));
         }
-        if let Some(reason) = &self.emergency {
-            say(&format!("run as an emergency: {reason}"));
-        }
-        for next in &end.next {
-            say(&format!("next: {next}"));
+        let emergency = self.emergency.iter().map(|reason| format!("run as an emergency: {reason}"));
+        for line in emergency.chain(end.next.iter().map(|next| format!("next: {next}"))) {
+            say(&line);
         }
         if let Some(run) = &self.run {
             if end.outcome != Outcome::Done {
