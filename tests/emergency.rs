@@ -4,6 +4,8 @@
 
 mod support;
 
+use runbook::plan::{Body, EMBEDDED, check};
+use runbook::source::Source;
 use support::{Lab, Ran};
 
 /// The run healed it, as measured from outside, or it says that it did not and what to run next.
@@ -19,6 +21,25 @@ fn healed_or_honest(lab: &Lab, ran: Ran) {
     }
     assert!(!ran.all().contains("every gate held"), "health is not claimed: {}", ran.all());
     assert_eq!(lab.look()["dynos"].as_array().expect("dynos").len(), 1, "scaled to one");
+}
+
+/// The plan is the one question: no step asks one of its own, nor needs a consent beside the plan.
+#[test]
+fn none_of_its_steps_asks_anything() {
+    let (_, text) = EMBEDDED.iter().find(|(name, _)| *name == "emergency").expect("it is shipped");
+    let plan = check(&Source::new("emergency", *text)).expect("it is valid").plan;
+    let mut verbs = Vec::new();
+    for step in &plan.steps {
+        match &step.body {
+            Body::Verb(action) => verbs.push(action.verb()),
+            Body::Ladder(ladder) => verbs.extend(ladder.rungs.iter().map(|rung| match &rung.body {
+                Body::Verb(action) => action.verb(),
+                Body::Ladder(_) => "ladder",
+            })),
+        }
+    }
+    // `confirm` asks; `deploy` and `rollback` may need a consent.
+    assert_eq!(verbs, ["kill_idle", "restart", "scale", "diagnose"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use super::guardrails::{self, GuardArgs};
 use super::output::{Stop, data, talk};
 use super::past::Past;
 use super::resume::Accept;
@@ -44,6 +45,8 @@ pub(super) struct UndoArgs {
     /// Waits this long for the end of another run on the app, such as 2m.
     #[arg(long, value_name = "TIME")]
     wait_lock: Option<String>,
+    #[command(flatten)]
+    guardrails: GuardArgs,
 }
 
 pub(super) fn run(args: &UndoArgs) -> u8 {
@@ -104,6 +107,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         open_target(&target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)))?;
     let now = target_of(&target, &opened, &app)?;
     past.check_target(&now, args.accept_changed.contains(&Accept::Target))?;
+    let rails = guardrails::load(&args.guardrails, None, &target.folder)?;
     let source = Source::new(format!("{UNDO_OF}{}", past.run), text);
     let record = PlanRecord {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -114,6 +118,8 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         selection: Selection::default(),
         target: now,
         deadline_ms: None,
+        guardrails: past.record.guardrails.renewed(rails),
+        emergency: None,
     };
     let plan = build(record).map_err(|faults| {
         Stop::new(1, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())
