@@ -146,14 +146,17 @@ pub(super) fn judge(
     plan: &Plan,
     previews: &[(String, crate::action::Preview)],
     opened: &Opened,
+    subject: &Subject,
     run: Option<&str>,
 ) -> Result<Vec<Finding>, Stop> {
     if plan.guardrails.rules.is_empty() {
         return Ok(Vec::new());
     }
     let (user, _) = environment::who();
-    let who: Vec<String> =
-        [user, opened.account.clone()].into_iter().filter(|name| !name.is_empty()).collect();
+    let who: Vec<String> = [user, opened.account.clone()]
+        .into_iter()
+        .filter(|name| !matches!(name.as_str(), "" | "unknown"))
+        .collect();
     let now = opened.observer.clock().wall();
     let runbook = &plan.record.runbook;
     let last = match plan.guardrails.cool_down(runbook) {
@@ -161,15 +164,7 @@ pub(super) fn judge(
         None => LastRun::Never,
     };
     let intents = intents(plan, previews);
-    let subject = subject(plan, opened)?;
-    Ok(plan.guardrails.judge_plan(&Case {
-        runbook,
-        subject: &subject,
-        who: &who,
-        now,
-        intents: &intents,
-        last,
-    }))
+    Ok(plan.guardrails.judge_plan(&Case { runbook, subject, who: &who, now, intents: &intents, last }))
 }
 
 /// The last run of the same runbook on the same app that changed something, if it was heard of within `time`.

@@ -20,7 +20,7 @@ use crate::engine::driver::{
 use crate::engine::{
     Config, Event, FightGuard, Live, Machine, Measurements, Outcome, RailGuard, Standing, Unresumable,
 };
-use crate::guard::Finding;
+use crate::guard::{Finding, Subject};
 use crate::health::{Metric, Moment, Sample, Series};
 use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
 use crate::plan::Plan;
@@ -74,6 +74,8 @@ pub(super) struct Session {
     facts: RunFacts,
     preboot: bool,
     ending: Arc<Ending>,
+    /// What the guardrails know the target by.
+    subject: Subject,
     /// The run's id, once there is one.
     run: Option<String>,
 }
@@ -109,6 +111,7 @@ impl Session {
             facts: RunFacts::default(),
             preboot: false,
             ending,
+            subject: Subject::default(),
             run: None,
         };
         session.first_look();
@@ -187,6 +190,12 @@ impl Session {
         })
     }
 
+    /// What the guardrails have against the steps of `plan`.
+    fn judge(&mut self, plan: &Plan, previews: &Previews, run: Option<&str>) -> Result<Vec<Finding>, Stop> {
+        self.subject = guardrails::subject(plan, &self.opened)?;
+        guardrails::judge(plan, &previews.steps, &self.opened, &self.subject, run)
+    }
+
     /// Steps that cannot be done, found before anything happened.
     fn refuse(previews: &Previews) -> Result<(), Stop> {
         if previews.failures.is_empty() {
@@ -221,7 +230,7 @@ impl Session {
         let previews = self.look();
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
-        let findings = guardrails::judge(&self.plan, &previews.steps, &self.opened, None)?;
+        let findings = self.judge(&Arc::clone(&self.plan), &previews, None)?;
         let plan = Arc::clone(&self.plan);
         let view = self.view(&self.plan, &previews, true);
         let mut listeners = Listeners::default();
@@ -295,7 +304,7 @@ impl Session {
         let run = store.new_id(self.opened.observer.clock().wall());
         let _lease = self.lease(store, &run)?;
         let previews = self.look();
-        let findings = guardrails::judge(&self.plan, &previews.steps, &self.opened, None)?;
+        let findings = self.judge(&Arc::clone(&self.plan), &previews, None)?;
         guardrails::refuse(&findings, self.terminal)?;
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
@@ -329,7 +338,7 @@ impl Session {
         let (left, mut previews) = self.look_at_what_is_left(&standing);
         // What the step in hand has done already may stand against doing it anew, which is not wanted.
         previews.failures.retain(|(step, _)| Some(step) != standing.at.as_ref());
-        let findings = guardrails::judge(&left, &previews.steps, &self.opened, Some(&run))?;
+        let findings = self.judge(&left, &previews, Some(&run))?;
         guardrails::refuse(&findings, self.terminal)?;
         let bars = MultiProgress::new();
         talk(&past.told(&standing, &self.plan, width()));
@@ -438,8 +447,7 @@ impl Session {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
         let mode = LiveRun::new(sealed.open(permit));
-        let rails =
-            RailGuard::new(self.plan.guardrails.clone(), guardrails::subject(&self.plan, &self.opened)?);
+        let rails = RailGuard::new(self.plan.guardrails.clone(), self.subject.clone());
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
         let mut hands = Hands {
             mode: &mode,

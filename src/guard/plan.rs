@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::rails::{Guardrails, Limit, Place, Subject};
 use crate::expr::units::write_duration;
 use crate::platform::Change;
+use crate::source::escape_controls;
 
 /// A run that is about to begin, in plain data.
 #[derive(Debug, Clone)]
@@ -134,8 +135,11 @@ impl Guardrails {
                             [] => "nobody may".to_owned(),
                             some => format!("{} may", some.join(", ")),
                         };
-                        let me =
-                            if case.who.is_empty() { "nobody known".to_owned() } else { case.who.join(", ") };
+                        let me = if case.who.is_empty() {
+                            "nobody known".to_owned()
+                        } else {
+                            escape_controls(&case.who.join(", ")).into_owned()
+                        };
                         say(Demand::Refused, format!("{me} may not run {}", case.runbook), Some(hint));
                     }
                 }
@@ -171,6 +175,7 @@ impl Guardrails {
         let (why, hint) = match &case.last {
             LastRun::Never => return None,
             LastRun::Ended { run, at } => {
+                let run = escape_controls(run);
                 // A run that ended in the future: the clock was set back. Nothing says that the time has passed.
                 let passed = Duration::try_from(case.now.duration_since(*at)).unwrap_or_default();
                 let left = time.checked_sub(passed).filter(|left| !left.is_zero())?;
