@@ -36,7 +36,7 @@ fn plan_of(name: &str, text: &str) -> Plan {
         inputs: bind_inputs(&checked.runbook.inputs, &[]).unwrap_or_else(|faults| panic!("{faults:?}")),
         selection: Selection::default(),
         target: Target { app: "wiki".into(), database: Some("wiki".into()), ..Target::default() },
-        deadline_ms: None,
+        ..PlanRecord::default()
     })
     .unwrap_or_else(|faults| panic!("{name}: {faults:?}"))
 }
