@@ -49,6 +49,8 @@ fn the_example_of_the_manual_is_read_and_so_is_every_rule_of_the_reference() {
     says(&ran, &["whole.yaml: valid"]);
 }
 
+type Variables<'v> = &'v [(&'v str, &'v str)];
+
 /// A file with a fault stops the run before an app is even named; so it shows that it was found.
 #[test]
 fn a_file_with_a_fault_stops_every_run_wherever_it_is_found() {
@@ -65,7 +67,7 @@ fn a_file_with_a_fault_stops_every_run_wherever_it_is_found() {
     };
     // Without any, the run goes on to what it lacks next.
     says(&run(&[], &[]).expect(9), &["app"]);
-    let places: [(&str, &[(&str, &str)], &[&str]); 9] = [
+    let places: [(&str, Variables, &[&str]); 9] = [
         ("guardrails.yaml", &[], &[]),
         ("runbooks/guardrails.yaml", &[], &[]),
         ("guardrails.yml", &[], &["--dry-run"]),
