@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::{Clearance, Performance};
-use super::{Doubt, Entry, Machine, PREBOOT_OVERLAP, Phase, Stage, UNKNOWN_PATIENCE};
+use super::{Doubt, Entry, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
 use crate::action::{Done, Failure, Made, Next};
 use crate::expr::Expr;
 use crate::health::{Moment, show_seconds};
@@ -256,7 +256,7 @@ impl Machine {
             (_, Effect::Released { version }) => self.facts.releases.push(*version),
             _ => {}
         }
-        let always = self.stage == Stage::Always;
+        let always = frame.step.always;
         self.ledger.push(Entry { step: Arc::clone(&frame.step), always, change: change.clone() });
         frame.changed = true;
         frame.released |= match (&change, &effect) {

@@ -150,9 +150,10 @@ impl Machine {
         }
     }
 
-    /// The run ends this way; the first reason counts. What is left of the queue is not run.
+    /// The run ends this way; the first reason counts, unless a doubt is left: whoever comes next must know of it first.
+    /// What is left of the queue is not run.
     pub(super) fn end(&mut self, outcome: Outcome, why: Option<String>) {
-        if self.ending.is_none() {
+        if self.ending.is_none() || outcome == Outcome::InDoubt {
             self.ending = Some(Ending { outcome, why });
         }
         if self.stage == Stage::Main {

@@ -88,7 +88,7 @@ impl Machine {
             None => resumed.worked += resumed.last.since(resumed.session_began),
             Some(Outcome::Done) => return Err(Unresumable::Done),
             Some(_) if resumed.taken_back => return Err(Unresumable::TakenBack),
-            Some(_) => machine.reopen(),
+            Some(_) => machine.after_its_end(),
         }
         machine.stand();
         Ok(machine)
@@ -334,6 +334,8 @@ impl Machine {
             {
                 self.past().suspended.insert(0, frame);
             }
+            // A doubt among the steps that always run is not over with them: it is settled before anything else.
+            StepStatus::InDoubt { .. } => self.frames.push(frame),
             _ => {
                 self.past().over.insert(id.to_owned());
             }
@@ -403,12 +405,22 @@ impl Machine {
     fn taken_up_then(&mut self, at: Moment) {
         let past = self.past();
         if past.ended.take().is_some() {
-            self.reopen();
+            self.after_its_end();
         } else {
             past.worked += past.last.since(past.session_began);
         }
         self.stand();
         self.past().session_began = at;
+    }
+
+    /// It had come to its end, or to a pause: it goes on, once what is in doubt among the steps at the pause is settled.
+    fn after_its_end(&mut self) {
+        if self.frames.is_empty() {
+            self.reopen();
+        } else {
+            self.past().failing = false;
+            self.ending = None;
+        }
     }
 
     /// A pause is over: the steps that are left, and those done anew that steps at the pause had reversed.
