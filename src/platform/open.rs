@@ -12,6 +12,7 @@ use super::door::{Observer, Sealed, Writers};
 use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
 use super::heroku::{Heroku, HerokuOptions};
+use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
 use super::process::{Commands, Held};
 use super::reads::{DatabaseReads, HerokuReads};
@@ -81,6 +82,16 @@ impl Opened {
         let _ = self.children.set(file);
     }
 
+    /// Takes the app's lock at the database, and has every later connection take it in its first round trip. Says what
+    /// became of it; asked anew with [`DatabaseReads::lock`]. To be called when the plan was agreed to: plans and dry
+    /// runs take no lock. [`Opened::close`] frees it, as does the end of the process.
+    pub fn hold(&self, card: &Card) -> LockState {
+        match &self.held {
+            Some(database) => database.hold(card),
+            None => LockState::Unreachable("the database is not used (--no-database)".to_owned()),
+        }
+    }
+
     /// Closes the database connection.
     pub fn close(&self) {
         if let Some(database) = &self.held {
@@ -147,7 +158,11 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
             notes.push("database: not used (--no-database); dynos, pages and logs alone gate".to_owned());
             None
         }
-        Some(wanted) => Some(open_database(&credentials, wanted, &first, &mut notes)?),
+        Some(wanted) => {
+            // The lock is one for the app, whether it was named by its name or by its id.
+            let name = name_of(&app, &credentials.app);
+            Some(open_database(&credentials, wanted, name, &first, &mut notes)?)
+        }
     };
     let folder = credentials.folder.clone();
     let children = Held::default();
@@ -200,6 +215,7 @@ fn answers(heroku: &Heroku) -> bool {
 fn open_database(
     credentials: &Credentials,
     wanted: &DatabaseCredentials,
+    app: &str,
     heroku: &Heroku,
     notes: &mut Vec<String>,
 ) -> Result<Arc<Database>, Fault> {
@@ -227,7 +243,7 @@ fn open_database(
         (Some(_), Err(fault)) => return Err(fault),
     };
     credentials.redactor.learn(&Secret::from(url.password().to_owned()));
-    let mut options = DatabaseOptions::new(url, credentials.app.clone(), Arc::clone(&credentials.clock));
+    let mut options = DatabaseOptions::new(url, app, Arc::clone(&credentials.clock));
     options.tls = wanted.tls;
     options.ca.clone_from(&wanted.ca);
     options.connect_deadline = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
+use super::lock::LockState;
 use crate::health::{DatabaseReading, PageReading, Reading};
 
 /// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
@@ -54,6 +55,12 @@ pub trait DatabaseReads: Send + Sync {
     fn idle_sessions(&self, rule: &KillRule) -> Result<Vec<IdleSession>, Fault>;
     /// Who holds the slots.
     fn census(&self) -> Result<Census, Fault>;
+    /// Whether this run holds the app's lock, proved now: the connection lives and the server says that it is the
+    /// holder. A lock that was lost with its connection, or that could not be taken before, is taken if it is free. At
+    /// most about a second, also while the database is full: to be asked before each change.
+    fn lock(&self) -> LockState {
+        LockState::Unasked
+    }
     /// The SQL that a kill of these sessions by `rule` would send, for previews.
     fn kill_sql(&self, victims: &[super::change::Victim], rule: &KillRule) -> String;
     /// Logins attempted so far.

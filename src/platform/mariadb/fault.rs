@@ -159,6 +159,9 @@ pub enum StatementFault {
         /// Its words.
         message: String,
     },
+    /// Another run holds the app's lock, as this connection saw when it was made: it must change nothing.
+    #[error("another run holds the lock of this app")]
+    KeptOut,
     /// The answer has not the columns asked for.
     #[error("the answer was not understood: {0}")]
     Odd(String),
@@ -207,7 +210,7 @@ impl StatementFault {
         let kind = match self {
             Self::Lost(_) => DatabaseFaultKind::Network,
             Self::Refused { code: 1226, .. } => DatabaseFaultKind::Quota,
-            Self::Refused { .. } => DatabaseFaultKind::Statement,
+            Self::Refused { .. } | Self::KeptOut => DatabaseFaultKind::Statement,
             Self::Odd(_) => DatabaseFaultKind::Unsupported,
         };
         let message = if self.is_cap() {
@@ -239,6 +242,8 @@ impl StatementFault {
                 };
                 Fault::new(kind, what, format!("error {code}: {message}"))
             }
+            Self::KeptOut => Fault::new(FaultKind::Refused, what, self.to_string())
+                .hint("the connection had been lost, and another run took the lock meanwhile: look at what it does first"),
             Self::Odd(message) => Fault::new(FaultKind::Unsupported, what, message.clone()),
         }
     }

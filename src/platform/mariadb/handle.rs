@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::acquire::Pace;
 use super::connect::{Dialer, TlsMode};
 use super::fault::StatementFault;
-use super::kill::{Killed, lock_name, preview};
+use super::kill::{Killed, preview};
+use super::lock::{Hold, lock_name};
 use super::owner::{Doing, Message, Needs, Owner};
 use super::question::{Question, Ticket, Unserved};
 use super::session::Session;
@@ -20,6 +21,7 @@ use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::Clock;
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
 use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
+use crate::platform::lock::{Card, LockState};
 use crate::platform::reads::DatabaseReads;
 use crate::platform::writes::DatabaseWrites;
 
@@ -41,6 +43,9 @@ pub struct DatabaseOptions {
     pub tcp_timeout: Duration,
     /// How long the socket waits for any one answer; must exceed the server's cap of 500 ms by far.
     pub answer_timeout: Duration,
+    /// The server ends the connection, and frees its lock, after so long without a word from us: a machine that
+    /// vanished holds no lock for longer. It is touched six times within it.
+    pub silence: Duration,
     /// How hard it tries while full.
     pub pace: Pace,
     /// Time.
@@ -48,7 +53,8 @@ pub struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// The usual bounds: 15 s for a slot, 950 ms for a sample, 3 s to connect, 5 s for an answer.
+    /// The usual bounds: 15 s for a slot, 950 ms for a sample, 3 s to connect, 5 s for an answer,
+    /// a minute of silence.
     pub fn new(url: DatabaseUrl, app: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
         Self {
             url,
@@ -59,6 +65,7 @@ impl DatabaseOptions {
             sample_deadline: Duration::from_millis(950),
             tcp_timeout: Duration::from_secs(3),
             answer_timeout: Duration::from_secs(5),
+            silence: Duration::from_secs(60),
             pace: Pace::default(),
             clock,
         }
@@ -101,6 +108,7 @@ pub struct Database {
     facts: Arc<Mutex<Option<DatabaseFacts>>>,
     doing: Arc<Doing>,
     lock: String,
+    hold: Arc<Mutex<Option<Hold>>>,
     connect_deadline: Duration,
     sample_deadline: Duration,
     answer_timeout: Duration,
@@ -124,11 +132,14 @@ impl Database {
         let (inbox, messages) = mpsc::channel();
         let facts = Arc::new(Mutex::new(None));
         let doing = Arc::new(Doing::default());
+        let hold = Arc::new(Mutex::new(None));
         let needs = Needs {
             dialer: Arc::clone(&dialer),
             pace: options.pace,
             clock: Arc::clone(&options.clock),
             lock: lock.clone(),
+            hold: Arc::clone(&hold),
+            silence: options.silence,
             facts: Arc::clone(&facts),
             doing: Arc::clone(&doing),
             sender: inbox.clone(),
@@ -150,11 +161,21 @@ impl Database {
             facts,
             doing,
             lock,
+            hold,
             connect_deadline: options.connect_deadline,
             sample_deadline: options.sample_deadline,
             answer_timeout: options.answer_timeout,
             thread: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// From now on every connection holds the app's lock, from its first round trip, and shows `card` to those whom it
+    /// keeps out; one that is open takes it now. Says what became of it, as [`DatabaseReads::lock`] does. To be called
+    /// when the plan was agreed to, never by a dry run. The lock is free again when the connection is closed.
+    pub fn hold(&self, card: &Card) -> LockState {
+        let hold = Hold::new(&self.lock, card);
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
+        self.lock()
     }
 
     /// Closes the connection and ends the thread. A thread that is stuck in a read is left to end by itself.
@@ -343,6 +364,29 @@ impl DatabaseReads for Database {
         self.read("asking who holds the connections", None, Session::census)
     }
 
+    fn lock(&self) -> LockState {
+        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(hold) = hold else {
+            return LockState::Unasked;
+        };
+        let manner = Manner { patience: self.sample_deadline, hasty: true, repeats: 1, ..Manner::default() };
+        let why = match self.ask(manner, move |session| session.lock(&hold)) {
+            Ok(state) => return state,
+            Err((why, _)) => why,
+        };
+        LockState::Unreachable(match why {
+            Unserved::Refused { code, .. } | Unserved::NobodyLeaves { code, .. } => {
+                format!("the database is full (error {code}: {})", full_words(code))
+            }
+            Unserved::Login(fault) => fault.reading().message,
+            Unserved::Statement(fault) => fault.to_string(),
+            Unserved::NoAnswer(waited) => {
+                format!("no answer within {} ms: {waited}", self.sample_deadline.as_millis())
+            }
+            Unserved::Ended => "the connection was closed".to_owned(),
+        })
+    }
+
     fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {
         preview(victims, rule, &self.lock, self.sight())
     }
@@ -391,7 +435,8 @@ impl DatabaseWrites for Database {
                 // Refused as a whole by the server, or never taken up: nothing was done.
                 let refused = matches!(
                     &why,
-                    Unserved::Statement(fault @ StatementFault::Refused { .. }) if !fault.is_broken_off()
+                    Unserved::Statement(fault @ (StatementFault::Refused { .. } | StatementFault::KeptOut))
+                        if !fault.is_broken_off()
                 );
                 if refused || !taken_up {
                     Err(ChangeError::nothing_changed(fault))

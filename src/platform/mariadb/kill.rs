@@ -6,6 +6,7 @@
 use mysql::Row;
 
 use super::fault::StatementFault;
+use super::lock::Standing;
 use super::row::Cells;
 use super::session::Session;
 use super::sql::{CAP, OWN_USER, SYSTEM_USERS, Sight};
@@ -27,11 +28,6 @@ pub struct Killed {
     pub one_by_one: bool,
     /// Why it ended early, when it did; what is in `ids` was done.
     pub cut_short: Option<StatementFault>,
-}
-
-/// The name of the lock that a run of `app` against `database` holds.
-pub fn lock_name(database: &str, app: &str) -> String {
-    format!("runbook:{database}:{app}")
 }
 
 /// The conditions that make a session a victim, each of them a line.
@@ -129,6 +125,9 @@ impl Session {
         rule: &KillRule,
         more: &dyn Fn() -> bool,
     ) -> Result<Killed, StatementFault> {
+        if self.standing == Standing::KeptOut {
+            return Err(StatementFault::KeptOut);
+        }
         if victims.is_empty() || rule.at_most == 0 {
             return Ok(Killed { spared: victims.iter().map(|v| v.id).collect(), ..Killed::default() });
         }

@@ -4,23 +4,24 @@
 //! lost, and answers "refused" at once while the server is full. It must never answer a question after the asker has
 //! given up on it if the question changes something.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::acquire::{Outcome, Pace, Seeker};
 use super::connect::{Dialer, Line};
 use super::fault::{LoginFault, StatementFault};
+use super::lock::Hold;
 use super::question::{Ask, Ran, Unserved};
-use super::session::Session;
+use super::session::{Session, Terms};
 use crate::health::Moment;
 use crate::platform::clock::Clock;
 use crate::platform::facts::DatabaseFacts;
 
-/// An idle connection is touched this often: well within its own `wait_timeout` of 60 s, and often enough that no
-/// kill rule of another run takes it for idle.
-const TOUCH: Duration = Duration::from_secs(10);
+/// An idle connection is touched so many times within the silence that its own `wait_timeout` permits: often enough
+/// that no kill rule of another run takes it for idle.
+const TOUCHES: u32 = 6;
 /// The search for a slot goes on this long after the last question.
 const LINGER: Duration = Duration::from_secs(5);
 /// A wrong password and its like are not tried again within this time: it might lock the account.
@@ -82,8 +83,12 @@ pub struct Needs {
     pub clock: Arc<dyn Clock>,
     /// The named lock whose holder is never killed.
     pub lock: String,
+    /// The lock that every connection is to hold, from when it is said.
+    pub hold: Arc<Mutex<Option<Hold>>>,
+    /// The server ends a connection after so long without a word from us.
+    pub silence: Duration,
     /// Where the last known facts are left for previews.
-    pub facts: Arc<std::sync::Mutex<Option<DatabaseFacts>>>,
+    pub facts: Arc<Mutex<Option<DatabaseFacts>>>,
     /// What it is doing.
     pub doing: Arc<Doing>,
     /// Leads back to its own inbox.
@@ -159,13 +164,17 @@ impl Owner {
             }
         }
         if self.session.is_some() {
-            nap = nap.min(self.last_used.plus(TOUCH).since(now));
+            nap = nap.min(self.last_used.plus(self.touch_after()).since(now));
         }
         if self.seeker.is_some() {
             nap = nap.min(self.last_asked.plus(LINGER).since(now));
         }
         // A millisecond more, since the clock's milliseconds are cut off, not rounded.
         nap + Duration::from_millis(1)
+    }
+
+    fn touch_after(&self) -> Duration {
+        self.needs.silence / TOUCHES
     }
 
     fn asked(&mut self, mut ask: Box<dyn Ask>) {
@@ -248,14 +257,15 @@ impl Owner {
 
     fn open(&mut self, line: Line) {
         self.needs.doing.set(Doing::OPENING);
-        let opened = Session::open(
-            line,
-            Arc::clone(&self.needs.clock),
-            Arc::clone(&self.needs.dialer),
-            self.needs.lock.clone(),
-            self.connected_before,
-            self.waiting.iter().find_map(|ask| ask.plans().cloned()),
-        );
+        let terms = Terms {
+            lock: self.needs.lock.clone(),
+            hold: self.needs.hold.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            silence: self.needs.silence,
+            reconnected: self.connected_before,
+            plan: self.waiting.iter().find_map(|ask| ask.plans().cloned()),
+        };
+        let (clock, dialer) = (Arc::clone(&self.needs.clock), Arc::clone(&self.needs.dialer));
+        let opened = Session::open(line, clock, dialer, terms);
         self.needs.doing.set(Doing::NOTHING);
         match opened {
             Ok(session) => {
@@ -272,7 +282,7 @@ impl Owner {
     }
 
     fn leave_facts(&self, session: &Session) {
-        let mut facts = self.needs.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut facts = self.needs.facts.lock().unwrap_or_else(PoisonError::into_inner);
         *facts = Some(session.facts.clone());
     }
 
@@ -358,12 +368,12 @@ impl Owner {
 
     /// Touches an idle connection; ends a search that nobody waits for.
     fn upkeep(&mut self) {
-        let now = self.now();
+        let (now, touch_after) = (self.now(), self.touch_after());
         if self.seeker.is_some() && self.waiting.is_empty() && now.since(self.last_asked) >= LINGER {
             self.seeker = None;
         }
         if let Some(session) = &mut self.session
-            && now.since(self.last_used) >= TOUCH
+            && now.since(self.last_used) >= touch_after
         {
             self.last_used = now;
             if let Err(StatementFault::Lost(_)) = session.touch() {

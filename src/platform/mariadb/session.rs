@@ -11,6 +11,7 @@ use mysql::prelude::Queryable;
 use super::connect::{Dialer, Line};
 use super::fault::{LoginFault, StatementFault};
 use super::kill::{plan_statement, read_plan};
+use super::lock::{Hold, Standing};
 use super::row::Cells;
 use super::sql::{self, CAP};
 use super::text::escape_short;
@@ -21,6 +22,21 @@ use crate::platform::facts::{DatabaseFacts, IdleSession};
 
 /// The sample of the opening block serves as the answer to a question asked within this time.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// What a connection is opened for.
+#[derive(Clone, Default)]
+pub struct Terms {
+    /// The named lock whose holder is never killed.
+    pub lock: String,
+    /// The lock that it is to hold; none before a plan was agreed to.
+    pub hold: Option<Hold>,
+    /// The server ends it after so long without a word from us.
+    pub silence: Duration,
+    /// It replaces one that was lost.
+    pub reconnected: bool,
+    /// The kill that waits to be planned, if one does.
+    pub plan: Option<KillRule>,
+}
 
 /// An open connection, opened up: settings made, capabilities known.
 pub struct Session {
@@ -33,6 +49,8 @@ pub struct Session {
     pub blocks: bool,
     /// The named lock whose holder is never killed.
     pub lock: String,
+    /// What became of the app's lock when this connection last asked for it.
+    pub(super) standing: Standing,
     first: Option<(Moment, DatabaseSample)>,
     planned: Option<(Moment, KillRule, Vec<IdleSession>)>,
     reconnected: bool,
@@ -41,47 +59,60 @@ pub struct Session {
 /// What the opening block answered.
 struct Opening {
     facts: DatabaseFacts,
+    got_lock: bool,
+    shown: u64,
     sample: DatabaseSample,
     plan: Vec<IdleSession>,
 }
 
 impl Session {
     /// Asks everything a fresh connection is asked, in one round trip where the server permits blocks.
-    /// `reconnected` marks the first sample of a connection that replaces a lost one; `plan` is the kill that waits to
-    /// be planned, if one does.
     pub fn open(
         line: Line,
         clock: Arc<dyn Clock>,
         dialer: Arc<Dialer>,
-        lock: String,
-        reconnected: bool,
-        plan: Option<KillRule>,
+        terms: Terms,
     ) -> Result<Self, LoginFault> {
         let Line { mut conn, protection } = line;
         let begun = clock.now();
-        let (facts, opening, blocks) = match open_by_block(&mut conn, plan.as_ref(), &lock) {
+        let (facts, opening, blocks) = match open_by_block(&mut conn, &terms) {
             Ok(opening) => (opening.facts.clone(), Some(opening), true),
-            Err(fault) if fault.is_form() => (open_plainly(&mut conn)?, None, false),
+            Err(fault) if fault.is_form() => (open_plainly(&mut conn, terms.silence)?, None, false),
             // An overloaded server is no reason to stay outside: the sample is asked for again, with its own cap.
-            Err(fault) if fault.is_cap() => (open_plainly(&mut conn)?, None, true),
+            Err(fault) if fault.is_cap() => (open_plainly(&mut conn, terms.silence)?, None, true),
             Err(fault) => return Err(as_login(fault)),
         };
         let now = clock.now();
-        let (first, planned) = opening.map_or((None, None), |opening| {
-            let sample = DatabaseSample { took_ms: millis(now.since(begun)), ..opening.sample };
-            (Some((now, sample)), plan.map(|rule| (now, rule, opening.plan)))
-        });
-        Ok(Self {
+        let mut session = Self {
             conn,
             clock,
             dialer,
             facts: DatabaseFacts { protection: protection.to_owned(), ..facts },
             blocks,
-            lock,
-            first,
-            planned,
-            reconnected,
-        })
+            lock: terms.lock,
+            standing: Standing::default(),
+            first: None,
+            planned: None,
+            reconnected: terms.reconnected,
+        };
+        match (opening, &terms.hold) {
+            (Some(opening), hold) => {
+                let sample = DatabaseSample { took_ms: millis(now.since(begun)), ..opening.sample };
+                session.first = Some((now, sample));
+                session.planned = terms.plan.map(|rule| (now, rule, opening.plan));
+                if let Some(hold) = hold {
+                    session.standing = Standing::of(opening.got_lock, opening.shown == hold.set());
+                }
+            }
+            (None, Some(hold)) => {
+                // What else it is refused for is said to whoever asks for the lock.
+                if let Err(fault @ StatementFault::Lost(_)) = session.lock(hold) {
+                    return Err(as_login(fault));
+                }
+            }
+            (None, None) => {}
+        }
+        Ok(session)
     }
 
     /// One sample, in one round trip.
@@ -139,14 +170,13 @@ fn result_sets(conn: &mut mysql::Conn, statement: &str) -> Result<Vec<Vec<Row>>,
     Ok(sets)
 }
 
-fn open_by_block(
-    conn: &mut mysql::Conn,
-    plan: Option<&KillRule>,
-    lock: &str,
-) -> Result<Opening, StatementFault> {
-    let statement = match plan {
-        None => sql::opening(None),
-        Some(rule) => sql::opening(Some(&|sight| plan_statement(rule, lock, sight))),
+fn open_by_block(conn: &mut mysql::Conn, terms: &Terms) -> Result<Opening, StatementFault> {
+    let hold = terms.hold.as_ref();
+    let statement = match &terms.plan {
+        None => sql::opening(terms.silence, hold, None),
+        Some(rule) => {
+            sql::opening(terms.silence, hold, Some(&|sight| plan_statement(rule, &terms.lock, sight)))
+        }
     };
     let mut sets = result_sets(conn, &statement)?.into_iter();
     let mut next = || {
@@ -161,11 +191,12 @@ fn open_by_block(
     let facts = read_facts(&facts_row, sees_transactions, sees_locks)?;
     let sample = read_sample(&next()?, sees_transactions)?;
     let plan = sets.next().map_or_else(|| Ok(Vec::new()), read_plan)?;
-    Ok(Opening { facts, sample, plan })
+    let (got_lock, shown) = (facts_row.count("got")? == 1, facts_row.count("shown")?);
+    Ok(Opening { facts, got_lock, shown, sample, plan })
 }
 
 /// The same as the block, statement by statement; also finds out whether the server is MariaDB at all.
-fn open_plainly(conn: &mut mysql::Conn) -> Result<DatabaseFacts, LoginFault> {
+fn open_plainly(conn: &mut mysql::Conn, silence: Duration) -> Result<DatabaseFacts, LoginFault> {
     let version =
         result_sets(conn, "SELECT VERSION() version, @@version_comment comment").map_err(as_login)?;
     let row = version.into_iter().flatten().next().map(Cells);
@@ -177,8 +208,8 @@ fn open_plainly(conn: &mut mysql::Conn) -> Result<DatabaseFacts, LoginFault> {
         let named = escape_short(&format!("{comment} {version}"), 80);
         return Err(LoginFault::Unsupported(format!("the server is not MariaDB but {}", named.trim())));
     }
-    for setting in sql::SETTINGS {
-        optional(conn, setting)?;
+    for setting in sql::settings(silence) {
+        optional(conn, &setting)?;
     }
     let sees_transactions = optional(conn, &format!("{CAP}{}", sql::SEES_TRANSACTIONS))?;
     let sees_locks = optional(conn, &format!("{CAP}{}", sql::SEES_LOCKS))?;
@@ -209,6 +240,7 @@ fn as_login(fault: StatementFault) -> LoginFault {
             )),
             known => known,
         },
+        StatementFault::KeptOut => LoginFault::Unsupported(fault.to_string()),
         StatementFault::Odd(message) => {
             LoginFault::Unsupported(format!("the first answer was not understood: {message}"))
         }

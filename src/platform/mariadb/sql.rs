@@ -1,5 +1,9 @@
 //! The statements that measure. Each is one round trip and needs no privilege, except where it says so.
 
+use std::time::Duration;
+
+use super::lock::Hold;
+
 /// What a connection can see of what must not be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
@@ -32,16 +36,18 @@ pub const SYSTEM_USERS: [&str; 12] = [
 pub const OWN_USER: &str =
     "LEFT(CURRENT_USER(),CHAR_LENGTH(CURRENT_USER())-CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(),'@',-1))-1)";
 
-/// Settings of our session: it may not outlive us by more than a minute, waits for no lock, leaves no transaction
+/// Settings of our session: it may not outlive us by more than `silence`, waits for no lock, leaves no transaction
 /// open, and reads in no surprising dialect. No cap for all statements: a kill that is cut loses the list of what it
 /// did.
-pub const SETTINGS: [&str; 5] = [
-    "SET SESSION wait_timeout=60",
-    "SET SESSION autocommit=1",
-    "SET SESSION sql_mode=''",
-    "SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1",
-    "SET SESSION max_statement_time=0",
-];
+pub fn settings(silence: Duration) -> [String; 5] {
+    [
+        format!("SET SESSION wait_timeout={}", silence.as_secs().max(1)),
+        "SET SESSION autocommit=1".to_owned(),
+        "SET SESSION sql_mode=''".to_owned(),
+        "SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1".to_owned(),
+        "SET SESSION max_statement_time=0".to_owned(),
+    ]
+}
 
 /// What the server is.
 pub const FACTS: &str = "SELECT CURRENT_USER() account, CONNECTION_ID() connection_id, VERSION() version, \
@@ -89,15 +95,23 @@ FROM information_schema.processlist WHERE command NOT IN ('Daemon','Binlog Dump'
     )
 }
 
-/// Everything that a fresh connection asks, in one round trip: settings, what it may see, what the server is, a sample,
-/// and, where a kill waits to be planned, its `plan` (the statement for each [`Sight`]). Answers with the facts (and
-/// two flags), then the sample, then the plan's rows. `max_statement_time` does not reach into blocks,
+/// Everything that a fresh connection asks, in one round trip: settings, the lock if it is to `hold` one, what it may
+/// see, what the server is, a sample, and, where a kill waits to be planned, its `plan` (the statement for each
+/// [`Sight`]). Answers with the facts (and two flags, and what became of the lock), then the sample, then the plan's
+/// rows. `max_statement_time` does not reach into blocks,
 /// but it bounds a whole block that begins under it: hence the setting before it, which the block takes back.
-pub fn opening(plan: Option<&dyn Fn(Sight) -> String>) -> String {
-    let settings: String = SETTINGS
+pub fn opening(silence: Duration, hold: Option<&Hold>, plan: Option<&dyn Fn(Sight) -> String>) -> String {
+    let settings: String = settings(silence)
         .iter()
         .map(|set| format!(" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; {set}; END;\n"))
         .collect();
+    let lock = hold.map_or_else(String::new, |hold| {
+        format!(
+            " BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; SET got={};\n  IF got=1 THEN {}; END IF; END;\n",
+            hold.take(),
+            hold.show(" INTO shown")
+        )
+    });
     let facts = FACTS;
     let plan = plan.map_or_else(String::new, |plan| {
         let of = |transactions, locks| plan(Sight { transactions, locks });
@@ -117,10 +131,10 @@ pub fn opening(plan: Option<&dyn Fn(Sight) -> String>) -> String {
     );
     format!(
         "SET SESSION max_statement_time=0.5; BEGIN NOT ATOMIC
- DECLARE trx_ok, mdl_ok INT DEFAULT 1; DECLARE d INT;
-{settings} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
+ DECLARE trx_ok, mdl_ok INT DEFAULT 1; DECLARE d, got, shown INT;
+{settings}{lock} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
  BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET mdl_ok=0; {mdl}; END;
- {facts}, trx_ok, mdl_ok;
+ {facts}, trx_ok, mdl_ok, got, shown;
  IF trx_ok THEN {with}; ELSE {without}; END IF;{plan}
 END"
     )

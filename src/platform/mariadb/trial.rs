@@ -7,7 +7,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::connect::{Dialer, TlsMode};
-use super::session::Session;
+use super::session::{Session, Terms};
 use super::{Database, DatabaseOptions, DatabaseUrl};
 use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::{Clock, SystemClock};
@@ -29,6 +29,10 @@ fn database(url: &str) -> Arc<Database> {
 
 fn rule(idle_ms: u64, at_most: u64) -> KillRule {
     KillRule { idle: Duration::from_millis(idle_ms), at_most, protect: Vec::new() }
+}
+
+fn terms(plan: Option<KillRule>) -> Terms {
+    Terms { lock: "l".into(), silence: Duration::from_secs(60), plan, ..Terms::default() }
 }
 
 fn victims(database: &Database, rule: &KillRule) -> Vec<Victim> {
@@ -243,7 +247,7 @@ fn reads_are_capped_by_the_server_the_opening_included() {
         Arc::new(Dialer::new(url, TlsMode::Off, None, Duration::from_secs(3), Duration::from_secs(5)));
     let line = dialer.dial().unwrap();
     let clock = Arc::new(SystemClock::start());
-    let mut session = Session::open(line, clock, Arc::clone(&dialer), "l".into(), false, None).unwrap();
+    let mut session = Session::open(line, clock, Arc::clone(&dialer), terms(None)).unwrap();
     let slow = "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b, information_schema.columns c";
     let watch = SystemClock::start();
     assert!(session.rows(&format!("{}{slow}", super::sql::CAP)).unwrap_err().is_cap());
@@ -277,7 +281,7 @@ fn a_hundred_and_fifty_at_twenty_milliseconds() {
         let dialer = Arc::new(dialer);
         let line = dialer.dial().unwrap();
         let connected = watch.now().0;
-        let mut session = Session::open(line, clock, dialer, "l".into(), false, Some(rule.clone())).unwrap();
+        let mut session = Session::open(line, clock, dialer, terms(Some(rule.clone()))).unwrap();
         let opened = watch.now().0;
         let listed = session.idle_sessions(&rule).unwrap();
         let planned: Vec<_> = listed.iter().map(|s| Victim { id: s.id, query_id: s.query_id }).collect();
