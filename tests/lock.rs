@@ -11,7 +11,7 @@
 mod mariadb;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mariadb::{Server, Wire, until};
 use mysql::prelude::Queryable;
@@ -160,5 +160,123 @@ fn of_many_at_once_one_holds_it() {
             let told = elsewhere(run.lock());
             assert_eq!(told.card.map(|card| card.who), Some(format!("run{}@host", winner + 1)), "{number}");
         }
+    }
+}
+
+#[test]
+fn while_the_database_is_full_nobody_waits_for_the_lock_and_the_first_slot_takes_it() {
+    let server = Server::start(20, &["--skip-ssl"]);
+    let mut held = server.sessions("app", 20);
+    let first = database(&server.url("app"));
+    let mut longest = Duration::ZERO;
+    for number in 0..20 {
+        let begun = Instant::now();
+        match if number == 0 { first.hold(&card("kim@laptop")) } else { first.lock() } {
+            LockState::Unreachable(why) => {
+                assert_eq!(why, "the database is full (error 1040: too many connections)");
+            }
+            other => panic!("{other:?}"),
+        }
+        longest = longest.max(begun.elapsed());
+        first.sample();
+    }
+    println!("full: said after {longest:?} at most");
+    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+    assert_eq!(holder(&server), 0);
+    // Nobody asks for the lock: samples alone find the slot, and with it the lock.
+    held.pop();
+    until("the lock is taken with the slot", || {
+        first.sample();
+        holder(&server) != 0
+    });
+    assert_eq!(first.lock(), LockState::Held);
+    assert_eq!(holder(&server), first.facts().expect("facts").connection_id);
+}
+
+#[test]
+fn a_server_that_is_not_reached_is_said_within_a_second() {
+    let server = Server::start(20, &["--skip-ssl"]);
+    let wire = Wire::default();
+    let first = database(&Server::url_at("app", wire.before(server.port)));
+    assert_eq!(first.hold(&card("kim@laptop")), LockState::Held);
+    wire.freeze(true);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let said = first.lock();
+        assert!(matches!(&said, LockState::Unreachable(why) if why.contains("no answer")), "{said:?}");
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+    wire.freeze(false);
+    until("it is held again", || first.lock() == LockState::Held);
+    // The server is not there any more.
+    drop(server);
+    until("it is said", || matches!(first.lock(), LockState::Unreachable(_)));
+    first.shutdown();
+    assert_eq!(first.lock(), LockState::Unreachable("the connection was closed".to_owned()));
+}
+
+#[test]
+fn a_machine_that_vanished_frees_the_lock_and_one_that_has_nothing_to_say_keeps_it() {
+    let server = Server::start(20, &["--skip-ssl"]);
+    let wire = Wire::default();
+    let mut options = options(&Server::url_at("app", wire.before(server.port)));
+    options.silence = Duration::from_secs(1);
+    let first = Database::start(options).expect("a thread");
+    assert_eq!(first.hold(&card("kim@laptop")), LockState::Held);
+    let own = holder(&server);
+    // Nobody asks anything for three times the silence that ends a connection.
+    let begun = Instant::now();
+    until("three silences are over", || begun.elapsed() > Duration::from_secs(3));
+    assert_eq!(holder(&server), own, "it was touched");
+    assert_eq!(first.lock(), LockState::Held);
+    // Its machine is gone: the server hears nothing, not even a goodbye.
+    wire.freeze(true);
+    until("the lock is free", || holder(&server) == 0);
+    let second = database(&server.url("app"));
+    assert_eq!(second.hold(&card("lee@desk")), LockState::Held);
+    // It wakes up: what it thought its own is another's.
+    wire.freeze(false);
+    until("it is told", || matches!(first.lock(), LockState::Elsewhere(_)));
+    assert_eq!(elsewhere(first.lock()).card, Some(card("lee@desk")));
+}
+
+#[test]
+fn the_lock_costs_no_round_trip_of_its_own() {
+    let server = Server::start(40, &["--skip-ssl"]);
+    for delay in [0, 10] {
+        let wire = Wire { delay: Duration::from_millis(delay), ..Wire::default() };
+        let url = Server::url_at("app", wire.before(server.port));
+        let timed = |free: bool, act: &dyn Fn()| {
+            let mut times: Vec<_> = (0..9)
+                .map(|_| {
+                    until("the one before is gone", || !free || holder(&server) == 0);
+                    let begun = Instant::now();
+                    act();
+                    begun.elapsed()
+                })
+                .collect();
+            times.sort_unstable();
+            times[4]
+        };
+        let plain = timed(true, &|| drop(database(&url).sample()));
+        let before = wire.statements();
+        // One statement opens, holds and shows; the other proves.
+        let holding = timed(true, &|| assert_eq!(database(&url).hold(&card("kim@laptop")), LockState::Held));
+        assert_eq!(wire.statements() - before, 18, "two statements each");
+        let first = database(&url);
+        until("it is held", || first.hold(&card("kim@laptop")) == LockState::Held);
+        let before = wire.statements();
+        let proof = timed(false, &|| assert_eq!(first.lock(), LockState::Held));
+        assert_eq!(wire.statements() - before, 9);
+        let second = database(&url);
+        elsewhere(second.hold(&card("lee@desk")));
+        let before = wire.statements();
+        let reading = timed(false, &|| drop(elsewhere(second.lock())));
+        assert_eq!(wire.statements() - before, 18, "asked for, and who has it");
+        println!(
+            "{} ms away: first sample {plain:?}, with lock, card and proof {holding:?}, proof {proof:?}, \
+             refusal with card {reading:?}",
+            2 * delay
+        );
     }
 }

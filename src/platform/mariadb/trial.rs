@@ -12,6 +12,7 @@ use super::{Database, DatabaseOptions, DatabaseUrl};
 use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::{Clock, SystemClock};
 use crate::platform::error::{Certainty, FaultKind};
+use crate::platform::lock::{Card, LockState};
 use crate::platform::reads::DatabaseReads;
 use crate::platform::writes::DatabaseWrites;
 
@@ -155,6 +156,61 @@ fn what_an_account_sees_decides_who_is_spared() {
     server.order("INSTALL SONAME 'metadata_lock_info'");
     assert_eq!(leak_and_kill("app"), (5, [true, true, true, true]));
     assert_eq!(leak_and_kill("monitor"), (5, [true, true, true, true]));
+}
+
+fn card() -> Card {
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    Card { who: "kim@laptop".into(), runbook: "emergency".into(), run: "r".into(), since }
+}
+
+#[test]
+fn the_run_that_holds_the_lock_is_no_victim_of_another_hosts_rule() {
+    let server = Server::start(60, &["--skip-ssl"]);
+    let first = database(&server.url("app"));
+    assert_eq!(first.hold(&card()), LockState::Held);
+    let own = first.facts().unwrap().connection_id;
+    let leaked = server.sessions("app", 5);
+    server.until_asleep("app", 6, 300);
+    let second = database(&server.url("app"));
+    let rule = rule(300, 100);
+    let mut planned = victims(&second, &rule);
+    assert!(planned.len() == 5 && planned.iter().all(|victim| victim.id != own));
+    // Even one that was listed before it took the lock is looked at again.
+    let query_id = server.count(&format!(
+        "SELECT query_id FROM information_schema.processlist WHERE id={own} AND time_ms >= 300"
+    ));
+    planned.push(Victim { id: own, query_id });
+    let (dead, spared, _) = killed(second.kill(&planned, &rule).unwrap());
+    assert_eq!((dead.len(), spared), (5, vec![own]));
+    assert_eq!(first.lock(), LockState::Held);
+    assert_eq!(first.facts().unwrap().connection_id, own, "on the same connection");
+    drop(leaked);
+}
+
+#[test]
+fn a_connection_that_finds_the_lock_taken_kills_nobody() {
+    let server = Server::start(60, &["--skip-ssl"]);
+    let leaked = server.sessions("app", 5);
+    server.until_asleep("app", 5, 300);
+    let (first, second) = (database(&server.url("app")), database(&server.url("app")));
+    let rule = rule(300, 100);
+    let planned = victims(&second, &rule);
+    assert_eq!(first.hold(&card()), LockState::Held);
+    assert!(matches!(second.hold(&card()), LockState::Elsewhere(_)));
+    let refused = second.kill(&planned, &rule).unwrap_err();
+    assert_eq!(refused.certainty, Certainty::NothingChanged);
+    assert!(refused.fault.why.contains("another run holds the lock"), "{refused:?}");
+    // The same when it was told so by the opening of a new connection alone.
+    server.order(&format!("KILL {}", second.facts().unwrap().connection_id));
+    until(
+        "it is on a new connection",
+        || matches!(second.sample(), crate::health::DatabaseReading::Measured(row) if row.reconnected),
+    );
+    assert_eq!(second.kill(&planned, &rule).unwrap_err().certainty, Certainty::NothingChanged);
+    first.shutdown();
+    until("it is its turn", || second.lock() == LockState::Held);
+    assert_eq!(killed(second.kill(&planned, &rule).unwrap()).0.len(), 5);
+    drop(leaked);
 }
 
 #[test]
