@@ -418,3 +418,45 @@ fn find_bare(folder: &Path) -> std::path::PathBuf {
     }
     panic!("the simulator has a bare repository");
 }
+
+#[test]
+fn with_few_calls_left_a_run_reads_less_says_so_once_and_changes_as_ever() {
+    let lab = Lab::up(&["--scenario=quiet"]);
+    let proof = "  - id: watch\n    wait: { until: usage < 100%, for: 12s, within: 60s }\n";
+    let watch = lab.runbook("own", &format!("{HEAD}{proof}"));
+    // Dynos that are not up are looked at as often as the budget permits.
+    let starting =
+        json!({ "method": "GET", "path": "/dynos", "fault": { "state": "provisioning" }, "times": 9999 });
+    let watched = || {
+        lab.fault(&starting);
+        let before = asked(&lab, "GET", "/dynos");
+        let ran = own(&lab, &watch, "--yes").expect(0);
+        lab.no_faults();
+        (
+            ran.all().matches("API calls are left to the account").count(),
+            asked(&lab, "GET", "/dynos") - before,
+        )
+    };
+    let (said, full) = watched();
+    assert_eq!(said, 0, "with a full bucket there is nothing to say");
+
+    // Somebody else's tool uses the account's calls up, all but some sixty.
+    let left = || -> f64 {
+        let answer = lab.ask("GET", "/account", &lab.authorized(), "");
+        answer.header("RateLimit-Remaining").and_then(|left| left.parse().ok()).expect("a number")
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| while left() > 60.0 {});
+        }
+    });
+    let (said, rationed) = watched();
+    println!("the dynos were read {full} times with a full bucket, {rationed} times with an empty one");
+    assert_eq!(said, 1, "once");
+    assert!(rationed < full, "{rationed} of {full}");
+    let retired = lab.retired();
+    let restart = lab.runbook("own", &format!("{HEAD}{RESTART}"));
+    let ran = own(&lab, &restart, "--yes").expect(0);
+    assert!(ran.all().contains("changes are not held back"), "{}", ran.all());
+    assert_eq!(lab.retired() - retired, 2, "each dyno once, as ever");
+}

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::door::{Observer, Sealed, Writers};
 use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
-use super::heroku::{Heroku, HerokuOptions};
+use super::heroku::{Bucket, Heroku, HerokuOptions};
 use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
 use super::process::{Commands, Held};
@@ -111,6 +111,7 @@ pub fn install_crypto() {
 /// Wrong credentials, an unknown app, a database that is not the app's, a server that is not MariaDB.
 #[expect(clippy::needless_pass_by_value, reason = "credentials end here: nobody else keeps them")]
 pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
+    let bucket = Arc::new(Bucket::default());
     let options = |pages: Option<String>, token: Secret| HerokuOptions {
         api_url: credentials.api_url.clone(),
         token,
@@ -122,6 +123,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
             .map_or_else(|| "JAWSDB_MARIA_URL".to_owned(), |database| database.variable.clone()),
         clock: Arc::clone(&credentials.clock),
         redactor: credentials.redactor.clone(),
+        bucket: Arc::clone(&bucket),
         notice: Arc::clone(&credentials.notice),
     };
     let first = Heroku::new(options(None, credentials.token.clone()))?;

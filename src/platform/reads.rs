@@ -40,6 +40,11 @@ pub trait HerokuReads: Send + Sync {
     fn web_concurrency(&self) -> Result<Option<u64>, Fault>;
     /// API calls made so far.
     fn calls(&self) -> u64;
+    /// API calls that the account has left, by the last answer; `None` = not told yet. Below
+    /// 500 what is read while waiting is read less often.
+    fn calls_left(&self) -> Option<u64> {
+        None
+    }
     /// The base URL of the API, for previews.
     fn api_url(&self) -> String;
 }

@@ -1,6 +1,7 @@
 //! A shared, thrifty look at the app: the sampler and every waiting step read the same lists, and together they stay
 //! within the API's read budget. When it is spent, what was seen last is given again, with its time: who waits must
-//! compare that time with the change that is waited for.
+//! compare that time with the change that is waited for. When the account has few calls left, the budget shrinks:
+//! changes, and what is read before them, come first and are not counted here.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,16 @@ use super::facts::{Dyno, Formation, Release};
 use super::reads::HerokuReads;
 use crate::health::Moment;
 
+/// Below so many calls left to the account, reads while waiting are rationed: a ninth of its full bucket, ten minutes
+/// of a run at full speed and then some.
+pub(in crate::platform) const NEAR: u64 = 500;
 /// Reads a minute while waiting, all of them together.
-const PER_MINUTE: f64 = 30.0;
+pub(in crate::platform) const PER_MINUTE: f64 = 30.0;
+/// The same when the account has no call left: a fifth of what comes back, and enough that a view of the dynos, which
+/// is unknown after 10 s, is not.
+pub(in crate::platform) const LEAST_PER_MINUTE: f64 = 15.0;
+/// What is kept counts as fresh so much longer while reads are rationed.
+const RATIONED: u64 = 4;
 /// Reads that may be made in one burst after a quiet time: the seconds after a change are when looking pays.
 const BURST: f64 = 12.0;
 /// Dynos younger than this are not read again, in milliseconds.
@@ -64,6 +73,7 @@ impl AppWatch {
         now: Moment,
     ) -> Result<Seen<Vec<Dyno>>, Fault> {
         let State { budget, dynos, .. } = &mut *self.state();
+        budget.ration(heroku.calls_left());
         budget.look(dynos, DYNOS_FRESH_MS, Moment::default(), now, || heroku.dynos())
     }
 
@@ -75,6 +85,7 @@ impl AppWatch {
         since: Moment,
     ) -> Result<Seen<Vec<Formation>>, Fault> {
         let State { budget, formation, .. } = &mut *self.state();
+        budget.ration(heroku.calls_left());
         budget.look(formation, FORMATION_FRESH_MS, since, now, || heroku.formation())
     }
 
@@ -93,6 +104,7 @@ impl AppWatch {
             .and_then(|seen| seen.value.first())
             .is_some_and(|newest| newest.current && newest.version > known);
         let fresh = if decided { RELEASES_FRESH_MS } else { PENDING_FRESH_MS };
+        budget.ration(heroku.calls_left());
         budget.look(releases, fresh, since, now, || heroku.releases(RELEASES))
     }
 
@@ -132,15 +144,24 @@ impl AppWatch {
 struct Budget {
     tokens: f64,
     refilled: Moment,
+    /// 1 at full speed, 0 when the account has no call left.
+    share: f64,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { tokens: BURST, refilled: Moment::default() }
+        Self { tokens: BURST, refilled: Moment::default(), share: 1.0 }
     }
 }
 
 impl Budget {
+    /// Shrinks with what the account has left.
+    fn ration(&mut self, left: Option<u64>) {
+        #[expect(clippy::cast_precision_loss, reason = "NEAR at most")]
+        let share = left.map_or(1.0, |left| left.min(NEAR) as f64 / NEAR as f64);
+        self.share = share;
+    }
+
     /// What was kept, when it is fresh and not older than `since` or when no read is affordable; else it is read.
     fn look<T: Clone>(
         &mut self,
@@ -150,7 +171,10 @@ impl Budget {
         now: Moment,
         read: impl FnOnce() -> Result<T, Fault>,
     ) -> Result<Seen<T>, Fault> {
-        self.tokens = (self.tokens + now.since(self.refilled).as_secs_f64() * PER_MINUTE / 60.0).min(BURST);
+        let between = |least: f64, most: f64| least + (most - least) * self.share;
+        let (per_minute, burst) = (between(LEAST_PER_MINUTE, PER_MINUTE), between(1.0, BURST));
+        let fresh_ms = if self.share < 1.0 { fresh_ms * RATIONED } else { fresh_ms };
+        self.tokens = (self.tokens + now.since(self.refilled).as_secs_f64() * per_minute / 60.0).min(burst);
         self.refilled = now;
         if let Some(seen) = kept {
             let fresh = now.0.saturating_sub(seen.at.0) < fresh_ms && seen.at >= since;
@@ -184,6 +208,52 @@ mod tests {
             assert!(tick - seen.value <= 2, "at most two seconds old: {tick} {seen:?}");
         }
         assert!((60..=73).contains(&reads), "a burst, then 30 a minute: {reads} in two minutes");
+    }
+
+    #[test]
+    fn with_few_calls_left_less_is_read_and_never_nothing() {
+        // Looked at every second for ten minutes, as a run that waits does: reads made, and the oldest that was given.
+        let spent = |left| {
+            let mut budget = Budget::default();
+            budget.ration(left);
+            let (mut kept, mut reads, mut oldest) = (None, 0, 0);
+            for tick in 0..600_u64 {
+                let now = Moment(tick * 1000);
+                let seen = budget
+                    .look(&mut kept, DYNOS_FRESH_MS, Moment::default(), now, || {
+                        reads += 1;
+                        Ok(tick)
+                    })
+                    .unwrap();
+                oldest = oldest.max(tick - seen.value);
+            }
+            (reads, oldest)
+        };
+        let (full, _) = spent(Some(4500));
+        assert_eq!(spent(None).0, full, "as long as nothing is known");
+        assert_eq!(spent(Some(NEAR)).0, full);
+        let [half, none] = [NEAR / 2, 0].map(|left| spent(Some(left)));
+        assert!((300..=315).contains(&full), "30 a minute: {full}");
+        assert!((145..=152).contains(&none.0), "15 a minute: {none:?}");
+        assert!(none.0 < half.0 + 10 && half.0 < full, "{none:?} {half:?} {full}");
+        assert!(none.1 <= 5, "the view of the dynos stays known: {none:?}");
+        // A quarter of what the bucket gets back.
+        assert!(none.0 < 10 * 75 / 4);
+    }
+
+    #[test]
+    fn a_burst_that_was_saved_up_is_not_spent_when_few_calls_are_left() {
+        let mut budget = Budget::default();
+        budget.ration(Some(0));
+        let mut reads = 0;
+        for _ in 0..10 {
+            let read = || {
+                reads += 1;
+                Ok(())
+            };
+            budget.look(&mut Some(Seen { value: (), at: Moment(0) }), 1, Moment(1), Moment(9), read).unwrap();
+        }
+        assert_eq!(reads, 1);
     }
 
     #[test]

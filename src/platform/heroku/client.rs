@@ -4,7 +4,6 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -14,6 +13,7 @@ use reqwest::redirect::Policy;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
+use super::bucket::Bucket;
 use super::errors::{explain, explain_transport};
 use crate::platform::clock::Clock;
 use crate::platform::error::{ChangeError, Fault, FaultKind};
@@ -46,7 +46,9 @@ pub struct HerokuOptions {
     pub clock: Arc<dyn Clock>,
     /// Takes secrets out of texts.
     pub redactor: Redactor,
-    /// Told about every retry and warning.
+    /// The account's calls; shared by all clients that use its token.
+    pub bucket: Arc<Bucket>,
+    /// Told about every retry and warning, and once when few calls are left.
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -55,8 +57,6 @@ pub struct Heroku {
     pub(super) options: HerokuOptions,
     http: Client,
     pages: Client,
-    calls: AtomicU64,
-    rate_remaining: AtomicU64,
     warned: Mutex<Vec<String>>,
 }
 
@@ -109,18 +109,7 @@ impl Heroku {
         let http = build(WRITE_TIMEOUT, loopback, Policy::none())?;
         let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
         let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
-        Ok(Arc::new(Self {
-            options,
-            http,
-            pages,
-            calls: AtomicU64::new(0),
-            rate_remaining: AtomicU64::new(u64::MAX),
-            warned: Mutex::default(),
-        }))
-    }
-
-    pub(super) fn calls_made(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        Ok(Arc::new(Self { options, http, pages, warned: Mutex::default() }))
     }
 
     pub(super) fn page_client(&self) -> &Client {
@@ -139,7 +128,7 @@ impl Heroku {
         body: Option<&Json>,
         range: Option<&str>,
     ) -> Result<Answer, Lost> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.options.bucket.spend();
         let url = format!("{}{path}", self.options.api_url.trim_end_matches('/'));
         let what = format!("{method} {path}");
         let id = request_id();
@@ -185,8 +174,9 @@ impl Heroku {
     fn note(&self, response: &Response) {
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(left) = text("RateLimit-Remaining").and_then(|left| left.parse().ok()) {
-            self.rate_remaining.store(left, Ordering::Relaxed);
+        let left = text("RateLimit-Remaining").and_then(|left| left.parse().ok());
+        if let Some(said) = self.options.bucket.note(response.status().as_u16(), left) {
+            (self.options.notice)(&said);
         }
         for name in ["X-Heroku-Warning", "Warning-Message"] {
             if let Some(warning) = text(name) {
@@ -197,11 +187,6 @@ impl Heroku {
                 }
             }
         }
-    }
-
-    /// Tokens left in the account's rate limit, when known.
-    pub fn rate_remaining(&self) -> Option<u64> {
-        Some(self.rate_remaining.load(Ordering::Relaxed)).filter(|left| *left != u64::MAX)
     }
 
     /// A read, with a few tries; each further one is told.

@@ -1,5 +1,6 @@
 //! The client of Heroku's Platform API: reads are retried a little, changes are sent once and never blindly repeated.
 
+mod bucket;
 mod client;
 mod errors;
 mod logs;
@@ -8,6 +9,7 @@ mod reads;
 mod target;
 mod writes;
 
+pub use bucket::Bucket;
 pub(in crate::platform) use client::is_loopback;
 pub use client::{Heroku, HerokuOptions};
 pub use target::{TargetError, choose_app};

@@ -277,7 +277,11 @@ impl HerokuReads for Heroku {
     }
 
     fn calls(&self) -> u64 {
-        self.calls_made()
+        self.options.bucket.calls()
+    }
+
+    fn calls_left(&self) -> Option<u64> {
+        self.options.bucket.left()
     }
 
     fn api_url(&self) -> String {
