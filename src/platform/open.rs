@@ -246,6 +246,7 @@ fn open_database(
     };
     credentials.redactor.learn(&Secret::from(url.password().to_owned()));
     let mut options = DatabaseOptions::new(url, app, Arc::clone(&credentials.clock));
+    options.notice = Arc::clone(&credentials.notice);
     options.tls = wanted.tls;
     options.ca.clone_from(&wanted.ca);
     options.connect_deadline = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! The questions that may be asked of the world. None of them changes anything.
 
+use std::time::Duration;
+
 use super::change::KillRule;
 use super::error::Fault;
 use super::facts::{
@@ -68,6 +70,11 @@ pub trait DatabaseReads: Send + Sync {
     }
     /// The SQL that a kill of these sessions by `rule` would send, for previews.
     fn kill_sql(&self, victims: &[super::change::Victim], rule: &KillRule) -> String;
+    /// The time to leave between two samples where `wanted` is wished: longer while the account's hourly limit of
+    /// statements is near.
+    fn interval(&self, wanted: Duration) -> Duration {
+        wanted
+    }
     /// Logins attempted so far.
     fn logins(&self) -> u64;
     /// `user@host:port/db`, without the password.

@@ -1,7 +1,8 @@
 //! The sampler: takes samples in the background at a set interval, through every step, and hands each one over.
 //!
 //! Three threads: the ticker asks the database and never waits for the other two; one looks at the dynos within the
-//! read budget; one probes a page. It changes nothing.
+//! read budget; one probes a page. It changes nothing. Where the database account may put only so many statements an
+//! hour, samples come at longer intervals.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,8 +103,9 @@ fn tick(
         if !sink(Sample { number, at: due, database, dynos, pages }) {
             return;
         }
-        due = due.plus(options.every);
-        let late = clock.now().since(due).as_millis() / options.every.as_millis().max(1);
+        let every = observer.database().map_or(options.every, |database| database.interval(options.every));
+        due = due.plus(every);
+        let late = clock.now().since(due).as_millis() / every.as_millis().max(1);
         for _ in 0..u64::try_from(late).unwrap_or(u64::MAX).min(MISSED_AT_MOST) {
             number += 1;
             let database =
@@ -112,9 +114,9 @@ fn tick(
             if !sink(Sample { number, at: due, database, dynos, pages }) {
                 return;
             }
-            due = due.plus(options.every);
+            due = due.plus(every);
         }
-        if clock.now() > due.plus(options.every) {
+        if clock.now() > due.plus(every) {
             due = clock.now();
         }
         if !pause(stop, due.since(clock.now())) {
@@ -202,6 +204,14 @@ fn probe_pages(observer: &Observer, board: &Mutex<Board>, path: &str, every: Dur
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::change::{KillRule, Victim};
+    use crate::platform::clock::{Clock, SystemClock};
+    use crate::platform::error::{Fault, FaultKind};
+    use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
+    use crate::platform::git::{Tree, TreeOptions};
+    use crate::platform::heroku::{Heroku, HerokuOptions};
+    use crate::platform::reads::DatabaseReads;
+    use crate::platform::secret::{Redactor, Secret};
 
     fn dyno(kind: &str, state: &str) -> Dyno {
         Dyno {
@@ -214,6 +224,76 @@ mod tests {
             created_at: String::new(),
             updated_at: String::new(),
         }
+    }
+
+    /// A database that wishes another pace.
+    struct Paced;
+
+    impl DatabaseReads for Paced {
+        fn sample(&self) -> DatabaseReading {
+            DatabaseReading::Unknown(String::new())
+        }
+        fn facts(&self) -> Result<DatabaseFacts, Fault> {
+            Err(self.nothing())
+        }
+        fn idle_sessions(&self, _: &KillRule) -> Result<Vec<IdleSession>, Fault> {
+            Err(self.nothing())
+        }
+        fn census(&self) -> Result<Census, Fault> {
+            Err(self.nothing())
+        }
+        fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
+            String::new()
+        }
+        fn interval(&self, wanted: Duration) -> Duration {
+            assert_eq!(wanted, Duration::from_secs(3600));
+            Duration::from_millis(2)
+        }
+        fn logins(&self) -> u64 {
+            0
+        }
+        fn name(&self) -> String {
+            String::new()
+        }
+    }
+
+    impl Paced {
+        fn nothing(&self) -> Fault {
+            Fault::new(FaultKind::Network, self.name(), "")
+        }
+    }
+
+    #[test]
+    fn samples_come_at_the_interval_that_the_database_leaves() {
+        crate::platform::install_crypto();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let heroku = Heroku::new(HerokuOptions {
+            api_url: "http://127.0.0.1:9".to_owned(),
+            token: Secret::from("token"),
+            app: "wizzypedia".to_owned(),
+            pages_url: None,
+            database_var: String::new(),
+            clock: Arc::clone(&clock),
+            redactor: Redactor::default(),
+            bucket: Arc::default(),
+            notice: Arc::new(|_| {}),
+        })
+        .unwrap();
+        let tree = Arc::new(Tree::new(TreeOptions {
+            folder: std::path::PathBuf::from("/"),
+            remote_url: String::new(),
+            token: Secret::from("token"),
+            secret_variables: Vec::new(),
+            redactor: Redactor::default(),
+        }));
+        let observer = Observer::new(heroku, Some(Arc::new(Paced)), tree, clock);
+        let (sink, samples) = channel();
+        let options = SamplerOptions { every: Duration::from_secs(3600), page: None };
+        let sampler = Sampler::start(&observer, options, move |sample| sink.send(sample.number).is_ok());
+        for _ in 0..5 {
+            samples.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        drop(sampler);
     }
 
     #[test]

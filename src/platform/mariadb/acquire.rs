@@ -106,9 +106,25 @@ impl Seeker {
     ///
     /// # Errors
     /// When the system starts no thread.
-    pub fn start<T: Send + 'static>(
+    #[cfg(test)]
+    fn start<T: Send + 'static>(
         pace: Pace,
         clock: Arc<dyn Clock>,
+        dial: impl Fn() -> Result<T, LoginFault> + Send + Sync + 'static,
+        report: impl Fn(Outcome<T>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::sparing(pace, clock, || Duration::ZERO, dial, report)
+    }
+
+    /// The same, where logins are counted: after a refusal `spare` says how long to wait at least; if it is any time at
+    /// all, one attempt goes on alone.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub fn sparing<T: Send + 'static>(
+        pace: Pace,
+        clock: Arc<dyn Clock>,
+        spare: impl Fn() -> Duration + Send + Sync + 'static,
         dial: impl Fn() -> Result<T, LoginFault> + Send + Sync + 'static,
         report: impl Fn(Outcome<T>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -121,6 +137,7 @@ impl Seeker {
             joined: AtomicU32::new(1),
             refusals: AtomicU64::new(0),
             failures: AtomicU32::new(0),
+            spare: Box::new(spare),
             dial,
             report,
         });
@@ -143,6 +160,7 @@ struct Search<D, R> {
     joined: AtomicU32,
     refusals: AtomicU64,
     failures: AtomicU32,
+    spare: Box<dyn Fn() -> Duration + Send + Sync>,
     dial: D,
     report: R,
 }
@@ -197,7 +215,13 @@ where
         }
         let elapsed = search.clock.now().since(search.began);
         let refusals = search.refusals.load(Ordering::Relaxed);
-        pause = match search.pace.next(elapsed, refusals, pause, |least, most| fastrand::u64(least..=most)) {
+        let spare = u64::try_from((search.spare)().as_millis()).unwrap_or(u64::MAX);
+        let next = match search.pace.next(elapsed, refusals, pause, |least, most| fastrand::u64(least..=most))
+        {
+            next if spare == 0 => next,
+            Next::Together(pause) | Next::Alone(pause) => Next::Alone(pause.max(spare)),
+        };
+        pause = match next {
             Next::Together(pause) => {
                 // One more joins with each refusal, so that they are staggered by a round trip.
                 if search.joined.fetch_add(1, Ordering::Relaxed) < search.pace.in_flight {

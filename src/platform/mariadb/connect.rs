@@ -12,6 +12,7 @@ use std::time::Duration;
 use mysql::{Conn, LocalInfileHandler, OptsBuilder, SslOpts};
 
 use super::fault::LoginFault;
+use super::quota::Quota;
 use super::url::DatabaseUrl;
 
 /// What is asked of TLS.
@@ -44,6 +45,8 @@ pub struct Line {
     pub conn: Conn,
     /// How it is protected, as [`crate::platform::DatabaseFacts::protection`] says it.
     pub protection: &'static str,
+    /// Nobody between can read along: it is encrypted, or does not leave this machine.
+    pub private: bool,
 }
 
 /// Refusals and broken-off logins of our own, counted so that they can be subtracted from the server's counters.
@@ -172,6 +175,8 @@ pub struct Dialer {
     logins: AtomicU64,
     /// Our own refusals.
     pub tally: Tally,
+    /// What the account may do in an hour.
+    pub quota: Quota,
 }
 
 impl Dialer {
@@ -202,6 +207,7 @@ impl Dialer {
             answered: Mutex::default(),
             logins: AtomicU64::new(0),
             tally: Tally::default(),
+            quota: Quota::default(),
         }
     }
 
@@ -258,7 +264,8 @@ impl Dialer {
             let error = match open(self.options(address, protection)) {
                 Ok(conn) => {
                     self.tally.end(false);
-                    return Ok(Line { conn, protection: protection.text() });
+                    let private = protection != Protection::Plain || address.ip().is_loopback();
+                    return Ok(Line { conn, protection: protection.text(), private });
                 }
                 Err(error) => error,
             };

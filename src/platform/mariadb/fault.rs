@@ -200,6 +200,11 @@ impl StatementFault {
         )
     }
 
+    /// The account's hourly allowance of statements is used up.
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::Refused { code: 1226, message } if message.contains("per_hour"))
+    }
+
     /// The statement was begun and ended from outside (`KILL QUERY`, a cap): part of it may have been done.
     pub const fn is_broken_off(&self) -> bool {
         matches!(self, Self::Refused { code: 1317 | 1969 | 3024, .. })

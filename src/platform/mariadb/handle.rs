@@ -50,6 +50,8 @@ pub struct DatabaseOptions {
     pub pace: Pace,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Told once when the account's hourly limits slow it down.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl DatabaseOptions {
@@ -68,6 +70,7 @@ impl DatabaseOptions {
             silence: Duration::from_secs(60),
             pace: Pace::default(),
             clock,
+            notice: Arc::new(|_| {}),
         }
     }
 }
@@ -105,6 +108,7 @@ pub struct Database {
     inbox: Sender<Message>,
     dialer: Arc<Dialer>,
     clock: Arc<dyn Clock>,
+    notice: Arc<dyn Fn(&str) + Send + Sync>,
     facts: Arc<Mutex<Option<DatabaseFacts>>>,
     doing: Arc<Doing>,
     lock: String,
@@ -141,6 +145,7 @@ impl Database {
             hold: Arc::clone(&hold),
             silence: options.silence,
             facts: Arc::clone(&facts),
+            notice: Arc::clone(&options.notice),
             doing: Arc::clone(&doing),
             sender: inbox.clone(),
         };
@@ -158,6 +163,7 @@ impl Database {
             inbox,
             dialer,
             clock: options.clock,
+            notice: options.notice,
             facts,
             doing,
             lock,
@@ -336,7 +342,9 @@ impl DatabaseReads for Database {
                 }
                 Unserved::Login(fault) => DatabaseReading::Failed(fault.reading()),
                 Unserved::Statement(fault) => DatabaseReading::Failed(fault.reading()),
-                Unserved::NoAnswer(waited) if taken_up || !self.doing.is_asking() => {
+                Unserved::NoAnswer(waited)
+                    if taken_up || !(self.doing.is_asking() || self.doing.is_sparing()) =>
+                {
                     DatabaseReading::Failed(DatabaseFault {
                         kind: DatabaseFaultKind::Network,
                         message: format!(
@@ -389,6 +397,14 @@ impl DatabaseReads for Database {
 
     fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {
         preview(victims, rule, &self.lock, self.sight())
+    }
+
+    fn interval(&self, wanted: Duration) -> Duration {
+        let (interval, said) = self.dialer.quota.interval(self.clock.now(), wanted);
+        if let Some(said) = said {
+            (self.notice)(&said);
+        }
+        interval
     }
 
     fn logins(&self) -> u64 {

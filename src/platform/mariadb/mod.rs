@@ -14,6 +14,7 @@ mod kill;
 mod lock;
 mod owner;
 mod question;
+mod quota;
 mod row;
 mod session;
 mod sql;

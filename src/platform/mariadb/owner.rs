@@ -4,7 +4,7 @@
 //! lost, and answers "refused" at once while the server is full. It must never answer a question after the asker has
 //! given up on it if the question changes something.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,8 @@ const TOUCHES: u32 = 6;
 const LINGER: Duration = Duration::from_secs(5);
 /// A wrong password and its like are not tried again within this time: it might lock the account.
 const REMEMBER: Duration = Duration::from_secs(5);
+/// An hourly limit of logins that is used up is not tried again within this time.
+const REMEMBER_QUOTA: Duration = Duration::from_secs(30);
 /// That nobody leaves is believed for this long: questions that are not samples are told so at once, since whoever
 /// climbs a ladder must not wait for a slot that only the next rung frees, and the steps of a plan share one search.
 /// The first such question after that begins the search anew.
@@ -53,9 +55,18 @@ impl Doing {
     const NOTHING: u8 = 0;
     const ASKING: u8 = 1;
     const OPENING: u8 = 2;
+    const SPARING: u8 = 3;
 
     fn set(&self, what: u8) {
         self.0.store(what, Ordering::Relaxed);
+    }
+
+    /// The next login is put off, or not any more.
+    fn spare(&self, sparing: bool) {
+        let (from, to) =
+            if sparing { (Self::NOTHING, Self::SPARING) } else { (Self::SPARING, Self::NOTHING) };
+        // Whatever else it is doing is more than that.
+        let _ = self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// A statement is under way.
@@ -63,11 +74,17 @@ impl Doing {
         self.0.load(Ordering::Relaxed) == Self::ASKING
     }
 
+    /// The next login is put off.
+    pub fn is_sparing(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::SPARING
+    }
+
     /// In words, for a person.
     pub fn words(&self) -> &'static str {
         match self.0.load(Ordering::Relaxed) {
             Self::ASKING => "the connection is busy with an earlier statement",
             Self::OPENING => "the first answer of a new connection is awaited",
+            Self::SPARING => "the next login is put off, since the account may make only so many an hour",
             _ => "no login has been answered yet",
         }
     }
@@ -89,6 +106,8 @@ pub struct Needs {
     pub silence: Duration,
     /// Where the last known facts are left for previews.
     pub facts: Arc<Mutex<Option<DatabaseFacts>>>,
+    /// Told when logins are put off.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
     /// What it is doing.
     pub doing: Arc<Doing>,
     /// Leads back to its own inbox.
@@ -110,6 +129,8 @@ pub struct Owner {
     refused: Option<(u16, u64)>,
     /// When it was seen that nobody leaves.
     hopeless: Option<Moment>,
+    /// Somebody waits for more than a sample.
+    pressed: Arc<AtomicBool>,
 }
 
 impl Owner {
@@ -128,6 +149,7 @@ impl Owner {
             last_used: now,
             refused: None,
             hopeless: None,
+            pressed: Arc::default(),
         }
     }
 
@@ -142,6 +164,7 @@ impl Owner {
             }
             self.expire();
             self.upkeep();
+            self.pressed.store(self.waiting.iter().any(|ask| !ask.is_hasty()), Ordering::Relaxed);
         }
         self.seeker = None;
         for mut ask in self.waiting.drain(..) {
@@ -185,13 +208,15 @@ impl Owner {
             return;
         }
         if let Some((fault, at)) = &self.lasting {
-            if now.since(*at) < REMEMBER {
+            let remembered = if matches!(fault, LoginFault::Quota(_)) { REMEMBER_QUOTA } else { REMEMBER };
+            if now.since(*at) < remembered {
                 ask.fail(&Unserved::Login(fault.clone()));
                 return;
             }
             self.lasting = None;
         }
-        if !ask.is_hasty() && self.hopeless.is_some_and(|at| now.since(at) >= BELIEVED) {
+        let believed = self.hopeless.is_some_and(|at| now.since(at) >= BELIEVED);
+        if !ask.is_hasty() && (believed || self.needs.doing.is_sparing()) {
             self.seeker = None;
         }
         if ask.is_hasty()
@@ -202,6 +227,7 @@ impl Owner {
             ask.fail(&Unserved::Refused { code, attempts });
             return;
         }
+        self.pressed.fetch_or(!ask.is_hasty(), Ordering::Relaxed);
         self.waiting.push(ask);
         self.seek();
     }
@@ -213,12 +239,29 @@ impl Owner {
         }
         self.refused = None;
         self.hopeless = None;
-        let dialer = Arc::clone(&self.needs.dialer);
+        self.needs.doing.set(Doing::NOTHING);
+        let Needs { dialer, clock, doing, notice, .. } = &self.needs;
+        let (spared, doing, notice, time) =
+            (Arc::clone(dialer), Arc::clone(doing), Arc::clone(notice), Arc::clone(clock));
+        let pressed = Arc::clone(&self.pressed);
+        let spare = move || {
+            let (pause, said) = spared.quota.knock(time.now(), pressed.load(Ordering::Relaxed));
+            doing.spare(!pause.is_zero());
+            if let Some(said) = said {
+                notice(&said);
+            }
+            pause
+        };
+        let (dialer, time) = (Arc::clone(dialer), Arc::clone(clock));
         let sender = self.needs.sender.clone();
-        let started = Seeker::start(
+        let started = Seeker::sparing(
             self.needs.pace.clone(),
             Arc::clone(&self.needs.clock),
-            move || dialer.dial(),
+            spare,
+            move || {
+                dialer.quota.login(time.now());
+                dialer.dial()
+            },
             move |outcome| drop(sender.send(Message::Login(outcome))),
         );
         match started {
@@ -249,6 +292,11 @@ impl Owner {
     }
 
     fn login_failed(&mut self, fault: LoginFault) {
+        if matches!(fault, LoginFault::Quota(_))
+            && let Some(said) = self.needs.dialer.quota.logins_are_spent(self.now())
+        {
+            (self.needs.notice)(&said);
+        }
         if fault.is_lasting() {
             self.lasting = Some((fault.clone(), self.now()));
         }
@@ -343,7 +391,8 @@ impl Owner {
         let now = self.now();
         let after = now.since(self.seeking_since);
         // Refusals stay in the tally for the next sample; here they are only looked at.
-        let (code, attempts) = match (self.refused, self.needs.dialer.tally.peek_refused()) {
+        let since = self.needs.dialer.tally.peek_refused();
+        let (code, attempts) = match (self.refused, since) {
             (Some((_, before)), Some((code, since))) => (code, before + since),
             (Some(known), None) | (None, Some(known)) => known,
             (None, None) => (0, 0),
@@ -356,13 +405,12 @@ impl Owner {
         if !self.waiting.iter().any(|ask| over(ask.as_ref())) {
             return;
         }
-        let why = if attempts > 0 {
-            Unserved::NobodyLeaves { code, attempts, after }
-        } else {
-            Unserved::NoAnswer(self.needs.doing.words())
-        };
+        let (refused, unheard) =
+            (Unserved::NobodyLeaves { code, attempts, after }, Unserved::NoAnswer(self.needs.doing.words()));
         for mut ask in self.waiting.extract_if(.., |ask| over(ask.as_ref())) {
-            ask.fail(&why);
+            // What an earlier sample was told is not true of this one's interval.
+            let told = attempts > 0 && !(ask.is_hasty() && since.is_none());
+            ask.fail(if told { &refused } else { &unheard });
         }
     }
 

@@ -12,6 +12,7 @@ use super::connect::{Dialer, Line};
 use super::fault::{LoginFault, StatementFault};
 use super::kill::{plan_statement, read_plan};
 use super::lock::{Hold, Standing};
+use super::quota::Limits;
 use super::row::Cells;
 use super::sql::{self, CAP};
 use super::text::escape_short;
@@ -63,7 +64,12 @@ struct Opening {
     shown: u64,
     sample: DatabaseSample,
     plan: Vec<IdleSession>,
+    limits: Limits,
 }
+
+/// Statements that the opening block counts for at the server, and those that opening without it takes.
+const OPENING: u64 = 2;
+const PLAINLY: u64 = 10;
 
 impl Session {
     /// Asks everything a fresh connection is asked, in one round trip where the server permits blocks.
@@ -73,9 +79,9 @@ impl Session {
         dialer: Arc<Dialer>,
         terms: Terms,
     ) -> Result<Self, LoginFault> {
-        let Line { mut conn, protection } = line;
+        let Line { mut conn, protection, private } = line;
         let begun = clock.now();
-        let (facts, opening, blocks) = match open_by_block(&mut conn, &terms) {
+        let (facts, opening, blocks) = match open_by_block(&mut conn, &terms, private) {
             Ok(opening) => (opening.facts.clone(), Some(opening), true),
             Err(fault) if fault.is_form() => (open_plainly(&mut conn, terms.silence)?, None, false),
             // An overloaded server is no reason to stay outside: the sample is asked for again, with its own cap.
@@ -83,6 +89,13 @@ impl Session {
             Err(fault) => return Err(as_login(fault)),
         };
         let now = clock.now();
+        let (counted, limits) = match &opening {
+            Some(opening) => (OPENING, opening.limits),
+            None if private => (PLAINLY, grants(&mut conn)?),
+            None => (PLAINLY, Limits::default()),
+        };
+        dialer.quota.learn(limits);
+        dialer.quota.statements(begun, counted);
         let mut session = Self {
             conn,
             clock,
@@ -152,7 +165,12 @@ impl Session {
 
     /// The rows of a statement's last result set.
     pub fn rows(&mut self, statement: &str) -> Result<Vec<Row>, StatementFault> {
-        Ok(result_sets(&mut self.conn, statement)?.pop().unwrap_or_default())
+        self.dialer.quota.statements(self.clock.now(), 1);
+        let answer = result_sets(&mut self.conn, statement);
+        if answer.as_ref().is_err_and(StatementFault::is_quota) {
+            self.dialer.quota.statements_are_spent();
+        }
+        Ok(answer?.pop().unwrap_or_default())
     }
 }
 
@@ -170,13 +188,16 @@ fn result_sets(conn: &mut mysql::Conn, statement: &str) -> Result<Vec<Vec<Row>>,
     Ok(sets)
 }
 
-fn open_by_block(conn: &mut mysql::Conn, terms: &Terms) -> Result<Opening, StatementFault> {
+fn open_by_block(conn: &mut mysql::Conn, terms: &Terms, private: bool) -> Result<Opening, StatementFault> {
     let hold = terms.hold.as_ref();
     let statement = match &terms.plan {
-        None => sql::opening(terms.silence, hold, None),
-        Some(rule) => {
-            sql::opening(terms.silence, hold, Some(&|sight| plan_statement(rule, &terms.lock, sight)))
-        }
+        None => sql::opening(terms.silence, hold, None, private),
+        Some(rule) => sql::opening(
+            terms.silence,
+            hold,
+            Some(&|sight| plan_statement(rule, &terms.lock, sight)),
+            private,
+        ),
     };
     let mut sets = result_sets(conn, &statement)?.into_iter();
     let mut next = || {
@@ -190,9 +211,10 @@ fn open_by_block(conn: &mut mysql::Conn, terms: &Terms) -> Result<Opening, State
     let sees_locks = facts_row.count("mdl_ok")? == 1;
     let facts = read_facts(&facts_row, sees_transactions, sees_locks)?;
     let sample = read_sample(&next()?, sees_transactions)?;
-    let plan = sets.next().map_or_else(|| Ok(Vec::new()), read_plan)?;
+    let plan = terms.plan.as_ref().and_then(|_| sets.next()).map_or_else(|| Ok(Vec::new()), read_plan)?;
+    let limits = read_limits(sets.next());
     let (got_lock, shown) = (facts_row.count("got")? == 1, facts_row.count("shown")?);
-    Ok(Opening { facts, got_lock, shown, sample, plan })
+    Ok(Opening { facts, got_lock, shown, sample, plan, limits })
 }
 
 /// The same as the block, statement by statement; also finds out whether the server is MariaDB at all.
@@ -220,6 +242,20 @@ fn open_plainly(conn: &mut mysql::Conn, silence: Duration) -> Result<DatabaseFac
         .next()
         .ok_or_else(|| LoginFault::Unsupported("the server answered no row to what it is".to_owned()))?;
     read_facts(&Cells(row), sees_transactions, sees_locks).map_err(as_login)
+}
+
+/// The account's hourly limits, where they can be read.
+fn grants(conn: &mut mysql::Conn) -> Result<Limits, LoginFault> {
+    match result_sets(conn, sql::GRANTS) {
+        Ok(mut sets) => Ok(read_limits(sets.pop())),
+        Err(fault @ StatementFault::Lost(_)) => Err(as_login(fault)),
+        Err(_) => Ok(Limits::default()),
+    }
+}
+
+fn read_limits(grants: Option<Vec<Row>>) -> Limits {
+    let first = grants.into_iter().flatten().next().and_then(|row| row.get_opt::<String, _>(0));
+    first.and_then(Result::ok).map_or_else(Limits::default, |first| Limits::read(&first))
 }
 
 /// Whether the server accepted a statement that it may refuse.

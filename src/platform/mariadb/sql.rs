@@ -60,6 +60,10 @@ pub const SEES_TRANSACTIONS: &str = "SELECT COUNT(*) FROM information_schema.inn
 /// Fails with 1109 where the metadata-lock plugin is missing.
 pub const SEES_LOCKS: &str = "SELECT COUNT(*) FROM information_schema.metadata_lock_info";
 
+/// What our account may do, its hourly limits in the first line. That line holds the password's hash too, by which
+/// somebody who reads along could log in: asked on private lines only.
+pub const GRANTS: &str = "SHOW GRANTS FOR CURRENT_USER";
+
 /// The sample; with `transactions` (needs PROCESS) also what InnoDB has open.
 pub fn sample(transactions: bool) -> String {
     let (columns, table) = if transactions {
@@ -98,9 +102,14 @@ FROM information_schema.processlist WHERE command NOT IN ('Daemon','Binlog Dump'
 /// Everything that a fresh connection asks, in one round trip: settings, the lock if it is to `hold` one, what it may
 /// see, what the server is, a sample, and, where a kill waits to be planned, its `plan` (the statement for each
 /// [`Sight`]). Answers with the facts (and two flags, and what became of the lock), then the sample, then the plan's
-/// rows. `max_statement_time` does not reach into blocks,
+/// rows, then, if they are wished for, the account's grants. `max_statement_time` does not reach into blocks,
 /// but it bounds a whole block that begins under it: hence the setting before it, which the block takes back.
-pub fn opening(silence: Duration, hold: Option<&Hold>, plan: Option<&dyn Fn(Sight) -> String>) -> String {
+pub fn opening(
+    silence: Duration,
+    hold: Option<&Hold>,
+    plan: Option<&dyn Fn(Sight) -> String>,
+    grants: bool,
+) -> String {
     let settings: String = settings(silence)
         .iter()
         .map(|set| format!(" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; {set}; END;\n"))
@@ -123,6 +132,11 @@ pub fn opening(silence: Duration, hold: Option<&Hold>, plan: Option<&dyn Fn(Sigh
             of(false, false)
         )
     });
+    let grants = if grants {
+        format!("\n BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET d=0; {GRANTS}; END;")
+    } else {
+        String::new()
+    };
     let with = sample(true);
     let without = sample(false);
     let (trx, mdl) = (
@@ -135,7 +149,7 @@ pub fn opening(silence: Duration, hold: Option<&Hold>, plan: Option<&dyn Fn(Sigh
 {settings}{lock} BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET trx_ok=0; {trx}; END;
  BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET mdl_ok=0; {mdl}; END;
  {facts}, trx_ok, mdl_ok, got, shown;
- IF trx_ok THEN {with}; ELSE {without}; END IF;{plan}
+ IF trx_ok THEN {with}; ELSE {without}; END IF;{plan}{grants}
 END"
     )
 }
