@@ -27,6 +27,7 @@ static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
 
 pub struct Server {
     child: Running,
+    arguments: Vec<String>,
     pub port: u16,
     extra_port: u16,
     folder: tempfile::TempDir,
@@ -101,35 +102,58 @@ impl Server {
         // A free port may be taken between the look and the start: a few tries.
         for _ in 0..3 {
             let (port, extra_port) = (free_port(), free_port());
-            let child = Command::new(program("mariadbd"))
-                .args(["--no-defaults", &data, &temporary, &user])
-                .arg(format!("--socket={}", dir.join("s").display()))
-                .arg(format!("--pid-file={}", dir.join("pid").display()))
-                .arg(format!("--log-error={}", dir.join("error.log").display()))
-                .arg(format!("--general-log-file={}", dir.join("general.log").display()))
-                .arg(format!("--init-file={}", dir.join("init.sql").display()))
-                .arg(format!("--port={port}"))
-                .arg(format!("--extra-port={extra_port}"))
-                .arg(format!("--max-connections={limit}"))
-                .args(["--extra-max-connections=8", "--general-log=1", "--log-output=FILE"])
-                .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
-                .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
-                .args(["--thread-cache-size=64", "--max-connect-errors=1000000"])
-                .args(options)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("mariadbd starts");
-            let mut child = Running(child);
+            let named = |name: &str, file: &str| format!("--{name}={}", dir.join(file).display());
+            let mut arguments =
+                vec!["--no-defaults".to_owned(), data.clone(), temporary.clone(), user.clone()];
+            arguments.extend([
+                named("socket", "s"),
+                named("pid-file", "pid"),
+                named("log-error", "error.log"),
+                named("general-log-file", "general.log"),
+                format!("--port={port}"),
+                format!("--extra-port={extra_port}"),
+                format!("--max-connections={limit}"),
+            ]);
+            let fixed = [
+                ["--extra-max-connections=8", "--general-log=1", "--log-output=FILE"],
+                ["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"],
+                [
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-flush-log-at-trx-commit=2",
+                    "--thread-cache-size=64",
+                ],
+            ];
+            arguments.extend(fixed.concat().into_iter().chain(options.iter().copied()).map(str::to_owned));
+            arguments.push("--max-connect-errors=1000000".to_owned());
+            let mut child = launch(&arguments, Some(&named("init-file", "init.sql")));
             if until_ready(&mut child.0, extra_port) {
-                started = Some((child, port, extra_port));
+                started = Some((child, arguments, port, extra_port));
                 break;
             }
         }
-        let Some((child, port, extra_port)) = started else {
+        let Some((child, arguments, port, extra_port)) = started else {
             panic!("no server: {}", std::fs::read_to_string(dir.join("error.log")).unwrap_or_default());
         };
-        Self { child, port, extra_port, folder }
+        Self { child, arguments, port, extra_port, folder }
+    }
+
+    /// Ends the server as a crash does, at once.
+    pub fn crash(&mut self) {
+        let _ = self.child.0.kill();
+        let _ = self.child.0.wait();
+    }
+
+    /// Starts it again after a crash, with what it had on disk.
+    pub fn again(&mut self) {
+        self.child = launch(&self.arguments, None);
+        assert!(until_ready(&mut self.child.0, self.extra_port), "it starts again");
+    }
+
+    /// Stops the process, or lets it go on: it holds its sockets and answers nothing.
+    pub fn hang(&self, hang: bool) {
+        let signal = if hang { "-STOP" } else { "-CONT" };
+        let sent = Command::new("kill").args([signal, &self.child.0.id().to_string()]).status();
+        assert!(sent.expect("kill starts").success());
     }
 
     /// `mysql://…` for an account.
@@ -206,6 +230,17 @@ impl Drop for Server {
         *FREE.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
         FREE.1.notify_one();
     }
+}
+
+fn launch(arguments: &[String], first: Option<&str>) -> Running {
+    let child = Command::new(program("mariadbd"))
+        .args(arguments)
+        .args(first)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mariadbd starts");
+    Running(child)
 }
 
 /// A child that does not outlive its owner.
@@ -302,6 +337,8 @@ pub struct Wire {
     /// Statements that begin with one of these are answered with error 1064 by the wire itself.
     pub refused: &'static [&'static str],
     pub frozen: Arc<AtomicBool>,
+    /// What comes in is lost.
+    pub swallowing: Arc<AtomicBool>,
     pub passed: Arc<AtomicU64>,
 }
 
@@ -339,6 +376,11 @@ impl Wire {
         self.frozen.store(frozen, Ordering::SeqCst);
     }
 
+    /// From now on whatever comes in is lost; connections stay.
+    pub fn swallow(&self, swallowing: bool) {
+        self.swallowing.store(swallowing, Ordering::SeqCst);
+    }
+
     fn join(&self, client: TcpStream, port: u16) {
         // The TCP handshake of a real wire: the client would wait one round trip, the server half of one more.
         std::thread::sleep(self.delay * 3);
@@ -373,6 +415,9 @@ impl Wire {
         while let Ok(length) = from.read(&mut buffer) {
             if length == 0 {
                 break;
+            }
+            if self.swallowing.load(Ordering::SeqCst) {
+                continue;
             }
             let bytes = &buffer[..length];
             if upward && bytes.get(4) == Some(&3) {
