@@ -376,7 +376,8 @@ impl Wire {
         self.frozen.store(frozen, Ordering::SeqCst);
     }
 
-    /// From now on whatever comes in is lost; connections stay.
+    /// From now on whatever comes in is lost. A connection on which something was lost is dead for ever, and neither
+    /// side hears of the other's end, as when a router forgets it.
     pub fn swallow(&self, swallowing: bool) {
         self.swallowing.store(swallowing, Ordering::SeqCst);
     }
@@ -412,11 +413,13 @@ impl Wire {
             let _ = far.shutdown(std::net::Shutdown::Both);
         });
         let mut buffer = vec![0; 1 << 18];
+        let mut dead = false;
         while let Ok(length) = from.read(&mut buffer) {
             if length == 0 {
                 break;
             }
-            if self.swallowing.load(Ordering::SeqCst) {
+            dead |= self.swallowing.load(Ordering::SeqCst);
+            if dead {
                 continue;
             }
             let bytes = &buffer[..length];
@@ -435,6 +438,11 @@ impl Wire {
             }
             if sender.send((Instant::now() + self.delay, bytes.to_vec())).is_err() {
                 break;
+            }
+        }
+        if dead {
+            loop {
+                std::thread::park();
             }
         }
         drop(sender);

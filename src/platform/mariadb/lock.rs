@@ -4,7 +4,8 @@
 //! holder shows its card in further user locks, one for each bit that is set: whoever is kept out asks for all of them
 //! in one statement and counts those that the holder's own connection holds. They end with that connection, as the
 //! lock does, so a card is never stale. A card that does not add up is no card: another's locks can hide it, not
-//! forge it. Nothing here waits for a lock, and nothing gives one back: the end of the connection does.
+//! forge it. Nothing here waits for another run's lock, and nothing gives one back: the end of the
+//! connection does.
 
 use super::fault::StatementFault;
 use super::row::Cells;
@@ -54,7 +55,16 @@ impl Hold {
 
     /// Takes the lock if it is free, or proves that this connection holds it: 1 in both cases.
     pub fn take(&self) -> String {
-        format!("GET_LOCK({},0)", quote(&self.name))
+        self.take_within("0")
+    }
+
+    fn take_within(&self, seconds: &str) -> String {
+        format!("GET_LOCK({},{seconds})", quote(&self.name))
+    }
+
+    /// Whether that card is this one.
+    fn is_shown_by(&self, holder: &LockHolder) -> bool {
+        holder.card.as_ref().is_some_and(|card| encode(card) == self.card)
     }
 
     /// Shows the card; answers with how many bits are shown. `into` is a variable of a block, or nothing.
@@ -89,6 +99,11 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// This connection holds the lock.
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Held | Self::Shown)
+    }
+
     /// By whether the lock was got, and whether the card is shown whole.
     pub const fn of(got: bool, shown: bool) -> Self {
         match (got, shown) {
@@ -116,11 +131,13 @@ fn who_holds(name: &str) -> String {
 }
 
 impl Session {
-    /// Takes the lock, or proves that this connection holds it still; else reads who does.
+    /// Takes the lock, or proves that this connection holds it still; else reads who does. A connection of this very run
+    /// that was lost without the server's knowing is ended first: it would keep its own run out for a minute.
     pub fn lock(&mut self, hold: &Hold) -> Result<LockState, StatementFault> {
         let mut holder = None;
+        let mut take = hold.take();
         for _ in 0..ROUNDS {
-            let row = Cells(self.row(&format!("{CAP}SELECT {} got", hold.take()))?);
+            let row = Cells(self.row(&format!("{CAP}SELECT {take} got"))?);
             let got = row.count("got")? == 1;
             self.standing = Standing::of(got, self.standing == Standing::Shown);
             if got {
@@ -128,8 +145,17 @@ impl Session {
                 return Ok(LockState::Held);
             }
             holder = read_holder(&Cells(self.row(&who_holds(&hold.name))?))?;
-            if holder.is_some() {
-                break;
+            match &holder {
+                // Ids begin anew when the server does, so the card must be ours as well.
+                Some(ghost) if self.lost.contains(&ghost.connection) && hold.is_shown_by(ghost) => {
+                    match self.rows(&format!("KILL {}", ghost.connection)) {
+                        Err(fault @ StatementFault::Lost(_)) => return Err(fault),
+                        // Gone meanwhile, or not to be ended: the next look tells.
+                        Ok(_) | Err(_) => take = hold.take_within("0.3"),
+                    }
+                }
+                Some(_) => break,
+                None => {}
             }
         }
         Ok(LockState::Elsewhere(holder.unwrap_or(LockHolder { connection: 0, card: None, peer: None })))

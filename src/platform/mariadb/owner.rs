@@ -122,7 +122,8 @@ pub struct Owner {
     seeking_since: Moment,
     waiting: Vec<Box<dyn Ask>>,
     lasting: Option<(LoginFault, Moment)>,
-    connected_before: bool,
+    /// Ids of connections that were lost.
+    lost: Vec<u64>,
     last_asked: Moment,
     last_used: Moment,
     /// The last refusal of this search and how many there were, as far as samples have taken them.
@@ -144,7 +145,7 @@ impl Owner {
             seeking_since: now,
             waiting: Vec::new(),
             lasting: None,
-            connected_before: false,
+            lost: Vec::new(),
             last_asked: now,
             last_used: now,
             refused: None,
@@ -309,7 +310,7 @@ impl Owner {
             lock: self.needs.lock.clone(),
             hold: self.needs.hold.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             silence: self.needs.silence,
-            reconnected: self.connected_before,
+            lost: self.lost.clone(),
             plan: self.waiting.iter().find_map(|ask| ask.plans().cloned()),
         };
         let (clock, dialer) = (Arc::clone(&self.needs.clock), Arc::clone(&self.needs.dialer));
@@ -317,7 +318,6 @@ impl Owner {
         self.needs.doing.set(Doing::NOTHING);
         match opened {
             Ok(session) => {
-                self.connected_before = true;
                 self.last_used = self.now();
                 self.leave_facts(&session);
                 self.session = Some(session);
@@ -350,7 +350,7 @@ impl Owner {
         let now = self.now();
         self.last_used = now;
         if let Ran::Lost(fault) = ran {
-            self.session = None;
+            self.lose();
             if ask.may_repeat(now) {
                 self.waiting.push(ask);
             } else {
@@ -358,6 +358,13 @@ impl Owner {
             }
             // At once, not with the next question: the slot may be gone by then.
             self.seek();
+        }
+    }
+
+    /// Drops the connection.
+    fn lose(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.lost.push(session.facts.connection_id);
         }
     }
 
@@ -425,7 +432,7 @@ impl Owner {
         {
             self.last_used = now;
             if let Err(StatementFault::Lost(_)) = session.touch() {
-                self.session = None;
+                self.lose();
             }
         }
     }

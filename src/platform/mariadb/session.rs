@@ -33,8 +33,8 @@ pub struct Terms {
     pub hold: Option<Hold>,
     /// The server ends it after so long without a word from us.
     pub silence: Duration,
-    /// It replaces one that was lost.
-    pub reconnected: bool,
+    /// The connections that it replaces, by their ids: lost here, which the server may not know yet.
+    pub lost: Vec<u64>,
     /// The kill that waits to be planned, if one does.
     pub plan: Option<KillRule>,
 }
@@ -50,6 +50,8 @@ pub struct Session {
     pub blocks: bool,
     /// The named lock whose holder is never killed.
     pub lock: String,
+    /// Connections of ours that were lost before this one.
+    pub(super) lost: Vec<u64>,
     /// What became of the app's lock when this connection last asked for it.
     pub(super) standing: Standing,
     first: Option<(Moment, DatabaseSample)>,
@@ -106,24 +108,26 @@ impl Session {
             standing: Standing::default(),
             first: None,
             planned: None,
-            reconnected: terms.reconnected,
+            reconnected: !terms.lost.is_empty(),
+            lost: terms.lost,
         };
-        match (opening, &terms.hold) {
-            (Some(opening), hold) => {
-                let sample = DatabaseSample { took_ms: millis(now.since(begun)), ..opening.sample };
-                session.first = Some((now, sample));
-                session.planned = terms.plan.map(|rule| (now, rule, opening.plan));
-                if let Some(hold) = hold {
-                    session.standing = Standing::of(opening.got_lock, opening.shown == hold.set());
-                }
+        let asked = opening.is_some();
+        if let Some(opening) = opening {
+            let sample = DatabaseSample { took_ms: millis(now.since(begun)), ..opening.sample };
+            session.first = Some((now, sample));
+            session.planned = terms.plan.map(|rule| (now, rule, opening.plan));
+            if let Some(hold) = &terms.hold {
+                session.standing = Standing::of(opening.got_lock, opening.shown == hold.set());
             }
-            (None, Some(hold)) => {
-                // What else it is refused for is said to whoever asks for the lock.
-                if let Err(fault @ StatementFault::Lost(_)) = session.lock(hold) {
-                    return Err(as_login(fault));
-                }
+        }
+        if let Some(hold) = &terms.hold
+            && !session.standing.is_held()
+            && (!asked || session.reconnected)
+        {
+            // What else it is refused for is said to whoever asks for the lock.
+            if let Err(fault @ StatementFault::Lost(_)) = session.lock(hold) {
+                return Err(as_login(fault));
             }
-            (None, None) => {}
         }
         Ok(session)
     }
