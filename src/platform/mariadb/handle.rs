@@ -1,21 +1,20 @@
 //! The handle that everybody holds: questions go to the owner's thread, answers come back within a bound.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::acquire::Pace;
-use super::connect::{Dialer, TlsMode};
+use super::connect::Dialer;
+use super::doing::Doing;
 use super::fault::StatementFault;
 use super::kill::{Killed, preview};
 use super::lock::{Hold, lock_name};
-use super::owner::{Doing, Message, Needs, Owner};
+use super::options::DatabaseOptions;
+use super::owner::{Message, Needs, Owner};
 use super::question::{Question, Ticket, Unserved};
 use super::session::Session;
 use super::sql::Sight;
-use super::url::DatabaseUrl;
 use crate::health::{DatabaseFault, DatabaseFaultKind, DatabaseReading};
 use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::Clock;
@@ -24,56 +23,6 @@ use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
 use crate::platform::lock::{Card, LockState};
 use crate::platform::reads::DatabaseReads;
 use crate::platform::writes::DatabaseWrites;
-
-/// How a database is reached and how long it is waited for.
-pub struct DatabaseOptions {
-    /// Where it is.
-    pub url: DatabaseUrl,
-    /// The app's name: part of the name of the lock whose holder is never killed.
-    pub app: String,
-    /// What is asked of TLS.
-    pub tls: TlsMode,
-    /// CA certificates in PEM, for verification (`--database-ca`).
-    pub ca: Option<PathBuf>,
-    /// How long `facts`, `idle_sessions`, `census` and `kill` wait for a slot.
-    pub connect_deadline: Duration,
-    /// How long `sample` waits for an answer of any kind.
-    pub sample_deadline: Duration,
-    /// How long one address may take to accept the TCP connection.
-    pub tcp_timeout: Duration,
-    /// How long the socket waits for any one answer; must exceed the server's cap of 500 ms by far.
-    pub answer_timeout: Duration,
-    /// The server ends the connection, and frees its lock, after so long without a word from us: a machine that
-    /// vanished holds no lock for longer. It is touched six times within it.
-    pub silence: Duration,
-    /// How hard it tries while full.
-    pub pace: Pace,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Told once when the account's hourly limits slow it down.
-    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-impl DatabaseOptions {
-    /// The usual bounds: 15 s for a slot, 950 ms for a sample, 3 s to connect, 5 s for an answer,
-    /// a minute of silence.
-    pub fn new(url: DatabaseUrl, app: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            url,
-            app: app.into(),
-            tls: TlsMode::Prefer,
-            ca: None,
-            connect_deadline: Duration::from_secs(15),
-            sample_deadline: Duration::from_millis(950),
-            tcp_timeout: Duration::from_secs(3),
-            answer_timeout: Duration::from_secs(5),
-            silence: Duration::from_secs(60),
-            pace: Pace::default(),
-            clock,
-            notice: Arc::new(|_| {}),
-        }
-    }
-}
 
 /// What the asker adds to a question's own time, so that the owner's reason arrives before the asker gives up.
 const SLACK: Duration = Duration::from_millis(30);

@@ -4,13 +4,14 @@
 //! lost, and answers "refused" at once while the server is full. It must never answer a question after the asker has
 //! given up on it if the question changes something.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::acquire::{Outcome, Pace, Seeker};
 use super::connect::{Dialer, Line};
+use super::doing::Doing;
 use super::fault::{LoginFault, StatementFault};
 use super::lock::Hold;
 use super::question::{Ask, Ran, Unserved};
@@ -34,6 +35,8 @@ const REMEMBER_QUOTA: Duration = Duration::from_secs(30);
 const BELIEVED: Duration = Duration::from_secs(10);
 /// While a search is on, whether it is hopeless is looked at this often.
 const LOOK: Duration = Duration::from_millis(50);
+/// So many lost connections are remembered: the server forgets each within a minute.
+const LOST: usize = 64;
 /// Longest sleep between two looks at the clock.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -45,49 +48,6 @@ pub enum Message {
     Login(Outcome<Line>),
     /// The end.
     Leave,
-}
-
-/// What the owner is doing, for those who wait.
-#[derive(Debug, Default)]
-pub struct Doing(AtomicU8);
-
-impl Doing {
-    const NOTHING: u8 = 0;
-    const ASKING: u8 = 1;
-    const OPENING: u8 = 2;
-    const SPARING: u8 = 3;
-
-    fn set(&self, what: u8) {
-        self.0.store(what, Ordering::Relaxed);
-    }
-
-    /// The next login is put off, or not any more.
-    fn spare(&self, sparing: bool) {
-        let (from, to) =
-            if sparing { (Self::NOTHING, Self::SPARING) } else { (Self::SPARING, Self::NOTHING) };
-        // Whatever else it is doing is more than that.
-        let _ = self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// A statement is under way.
-    pub fn is_asking(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::ASKING
-    }
-
-    /// The next login is put off.
-    pub fn is_sparing(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::SPARING
-    }
-
-    /// In words, for a person.
-    pub fn words(&self) -> &'static str {
-        match self.0.load(Ordering::Relaxed) {
-            Self::ASKING => "the connection is busy with an earlier statement",
-            Self::OPENING => "the first answer of a new connection is awaited",
-            Self::SPARING => "the next login is put off, since the account may make only so many an hour",
-            _ => "no login has been answered yet",
-        }
-    }
 }
 
 /// What the owner needs from the one who starts it.
@@ -365,6 +325,7 @@ impl Owner {
     fn lose(&mut self) {
         if let Some(session) = self.session.take() {
             self.lost.push(session.facts.connection_id);
+            self.lost.drain(..self.lost.len().saturating_sub(LOST));
         }
     }
 
