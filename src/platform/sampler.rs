@@ -285,6 +285,7 @@ mod tests {
             token: Secret::from("token"),
             secret_variables: Vec::new(),
             redactor: Redactor::default(),
+            held: Arc::default(),
         }));
         let observer = Observer::new(heroku, Some(Arc::new(Paced)), tree, clock);
         let (sink, samples) = channel();
