@@ -18,13 +18,14 @@ use crate::engine::driver::{
     Driver, DryRun, Guards, Incoming, Listener, LiveRun, Mode, Prompt, Record, Reply, Stamp,
 };
 use crate::engine::{
-    Config, Event, FightGuard, Live, Machine, Measurements, Outcome, RailGuard, Standing, Unresumable,
+    Config, Event, FightGuard, Live, LockGuard, Machine, Measurements, Outcome, RailGuard, Standing,
+    Unresumable,
 };
 use crate::guard::{Finding, Subject};
 use crate::health::{Metric, Moment, Sample, Series};
 use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
 use crate::plan::Plan;
-use crate::platform::{Fault, Opened, Sampler, SamplerOptions, short};
+use crate::platform::{Card, DatabaseReads, Fault, LockState, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
     Console, Detached, JsonLines, Listeners, Plain, PlanView, Summary, Terminal, Unattended, failure_lines,
     plan_view,
@@ -36,6 +37,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(6);
 const LOCK_LOOK: Duration = Duration::from_millis(500);
 /// How long a program is waited for that a run had started whose process died: the bound of a push.
 const LINGERING: Duration = Duration::from_secs(20 * 60);
+/// How long the server may believe a connection alive whose machine has vanished: its `wait_timeout`, and a moment.
+const VANISHED: Duration = Duration::from_secs(70);
 /// The window of slopes.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -78,6 +81,8 @@ pub(super) struct Session {
     subject: Subject,
     /// The run's id, once there is one.
     run: Option<String>,
+    /// The app's lock at the database is held.
+    locked: bool,
 }
 
 impl Session {
@@ -113,6 +118,7 @@ impl Session {
             ending,
             subject: Subject::default(),
             run: None,
+            locked: false,
         };
         session.first_look();
         session
@@ -365,7 +371,7 @@ impl Session {
     }
 
     /// One run per app on this machine.
-    fn lease(&self, store: &Store, run: &str) -> Result<Lease, Stop> {
+    fn lease(&mut self, store: &Store, run: &str) -> Result<Lease, Stop> {
         let (user, host) = environment::who();
         let clock = self.opened.observer.clock();
         let holder = Holder {
@@ -384,7 +390,57 @@ impl Session {
             )
         })?;
         self.opened.children_hold(children);
+        self.take_lock(&holder)?;
         Ok(lease)
+    }
+
+    /// One run per app, whatever machine: the lock at its database. When that lets nobody in, the lease alone holds.
+    fn take_lock(&mut self, holder: &Holder) -> Result<(), Stop> {
+        let card = Card {
+            who: format!("{}@{}", holder.user, holder.host),
+            runbook: holder.runbook.clone(),
+            run: holder.run.clone(),
+            since: holder.since,
+        };
+        let clock = self.opened.observer.clock();
+        let began = clock.now();
+        let mut told = false;
+        let mut state = self.opened.hold(&card);
+        loop {
+            let other = match state {
+                LockState::Held | LockState::Unasked => {
+                    self.locked = true;
+                    return Ok(());
+                }
+                LockState::Unreachable(_) if self.manner.no_database => {
+                    let note = "lock: only this machine's lease keeps other runs out (--no-database)";
+                    self.manner.notes.push(note.to_owned());
+                    return Ok(());
+                }
+                LockState::Unreachable(why) => {
+                    self.manner.notes.push(format!(
+                        "lock: not held at the database ({why}): until it lets us in, only this machine's lease keeps other runs out"
+                    ));
+                    return Ok(());
+                }
+                LockState::Elsewhere(other) => other,
+            };
+            // A connection of this very run that the server believes alive, after its process or its network has died.
+            let ours = other.card.as_ref().is_some_and(|card| holder.run.starts_with(&card.run));
+            let patience = if ours { self.manner.wait_lock.max(VANISHED) } else { self.manner.wait_lock };
+            if clock.now().since(began) >= patience {
+                let text = format!(
+                    "error: another run holds {}: {other}\n  nothing was changed\n  hint: `--wait-lock 2m` waits for its end",
+                    self.plan.record.target.app
+                );
+                return Err(Stop::new(8, text));
+            }
+            if !std::mem::replace(&mut told, true) {
+                talk(&format!("the app is held by {other}; waiting for its end"));
+            }
+            clock.sleep(LOCK_LOOK);
+            state = self.opened.observer.database().map_or(LockState::Unasked, DatabaseReads::lock);
+        }
     }
 
     fn take_lease(&self, store: &Store, run: &str, holder: &Holder) -> Result<Lease, Stop> {
@@ -448,13 +504,14 @@ impl Session {
         };
         let mode = LiveRun::new(sealed.open(permit));
         let rails = RailGuard::new(self.plan.guardrails.clone(), self.subject.clone());
+        let lock = LockGuard::new(self.opened.observer.clone(), self.locked);
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
         let mut hands = Hands {
             mode: &mode,
             record: journal,
             listeners: &mut listeners,
             prompt,
-            guard: Guards(vec![Box::new(rails), Box::new(fights)]),
+            guard: Guards(vec![Box::new(lock), Box::new(rails), Box::new(fights)]),
         };
         let ended = self.drive(machine, &mut hands, first, earlier);
         drop(listeners);

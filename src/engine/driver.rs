@@ -102,6 +102,11 @@ pub trait Guard {
     /// Whether the change may be made now. Reads only, and bounded: a cure must not wait for it.
     fn clear(&mut self, wanted: &Wanted<'_>) -> Clearance;
 
+    /// What the person should know of what was looked at, once.
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A person agreed to what the last [`Clearance::Ask`] was about; `made` changes have been made so far.
     fn agreed(&mut self, made: usize) {
         let _ = made;
@@ -116,6 +121,10 @@ impl Guard for Guards {
     fn clear(&mut self, wanted: &Wanted<'_>) -> Clearance {
         let mut told = self.0.iter_mut().map(|guard| guard.clear(wanted));
         told.find(|clearance| *clearance != Clearance::Clear).unwrap_or(Clearance::Clear)
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        self.0.iter_mut().flat_map(|guard| guard.notices()).collect()
     }
 
     fn agreed(&mut self, made: usize) {
@@ -237,7 +246,11 @@ impl Driver<'_> {
                     let now = self.observer.clock().now();
                     let (step, made) = (step.as_str(), machine.made());
                     let wanted = Wanted { step, change: &change, before: &before, made, now };
-                    Input::Cleared(self.guard.clear(&wanted))
+                    let clearance = self.guard.clear(&wanted);
+                    for text in self.guard.notices() {
+                        self.write(Event::Notice { text })?;
+                    }
+                    Input::Cleared(clearance)
                 }
                 Request::Reconcile { change, before, settled } => {
                     Input::Reconciled(reconcile(&change, &before, settled, &self.observer))

@@ -1,18 +1,63 @@
-//! Stands before each change: looks at what others have done meanwhile. Reads only, bounded in time, and it must never
-//! hold up a cure because it could not look.
+//! Stands before each change: is the app's lock ours, and what have others done meanwhile. Bounded in time, and it must
+//! never hold up a cure because it could not look.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::driver::{Guard, Wanted};
+use super::event::Outcome;
 use super::fights::{Sight, differences};
 use super::request::Clearance;
-use crate::platform::{Change, Fault, Observer};
+use crate::platform::{Change, Fault, LockState, Observer};
 
 /// How long looking at what others do may take.
 const LOOK: Duration = Duration::from_secs(3);
 /// Releases looked at.
 const RELEASES: usize = 10;
+
+/// Proves before each change that no other run holds the app's lock at its database.
+pub struct LockGuard {
+    observer: Observer,
+    /// What was told last: whether the lock is held.
+    held: Option<bool>,
+    notices: Vec<String>,
+}
+
+impl LockGuard {
+    /// `held`: what was known of the lock when the run began.
+    pub const fn new(observer: Observer, held: bool) -> Self {
+        Self { observer, held: Some(held), notices: Vec::new() }
+    }
+
+    fn tell(&mut self, held: bool, text: String) {
+        if self.held.replace(held) != Some(held) {
+            self.notices.push(text);
+        }
+    }
+}
+
+impl Guard for LockGuard {
+    fn clear(&mut self, _: &Wanted<'_>) -> Clearance {
+        let Some(database) = self.observer.database() else { return Clearance::Clear };
+        match database.lock() {
+            LockState::Unasked => {}
+            LockState::Held => self.tell(true, "the app's lock at the database is held now".to_owned()),
+            LockState::Unreachable(why) => self.tell(
+                false,
+                format!("the app's lock at the database is not held ({why}): until it is, only this machine's lease keeps other runs out"),
+            ),
+            LockState::Elsewhere(holder) => {
+                let why = format!("another run holds this app: {holder}");
+                return Clearance::Refused { outcome: Outcome::Locked, why };
+            }
+        }
+        Clearance::Clear
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+}
 
 /// Compares the app with what the run last saw of it, before each change.
 pub struct FightGuard {

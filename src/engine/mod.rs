@@ -15,7 +15,7 @@ mod watch;
 
 pub use awake::Awake;
 pub use event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
-pub use guard::FightGuard;
+pub use guard::{FightGuard, LockGuard};
 pub use machine::{Config, Machine, Move, Standing, Unresumable};
 pub use rails::RailGuard;
 pub use request::{Clearance, Input, Live, Performance, Request};
