@@ -1,5 +1,6 @@
 //! The command line: one file per command. The only module that reads the environment.
 
+mod audit;
 mod check;
 mod environment;
 mod explain;

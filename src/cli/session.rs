@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::MultiProgress;
 
+use super::audit::AuditArgs;
 use super::environment;
 use super::guardrails;
 use super::output::{Stop, data, talk, width};
@@ -53,6 +54,8 @@ pub(super) struct Manner {
     pub(super) plan_out: Option<PathBuf>,
     /// `--no-database`.
     pub(super) no_database: bool,
+    /// `--incident`, `--reason`.
+    pub(super) audit: AuditArgs,
     /// `--wait-lock`.
     pub(super) wait_lock: Duration,
     /// What else the person should know before agreeing.
@@ -287,8 +290,13 @@ impl Session {
         })
     }
 
+    fn account(&self) -> Option<String> {
+        Some(self.opened.account.clone()).filter(|account| !account.is_empty())
+    }
+
     fn started(&self, run: &str, mode: &str) -> Event {
         let (user, host) = environment::who();
+        let said = |text: &Option<String>| text.as_deref().map(|text| self.opened.redactor.clean(text));
         Event::RunStarted {
             run: run.to_owned(),
             plan: self.plan.id.clone(),
@@ -296,6 +304,9 @@ impl Session {
             mode: mode.to_owned(),
             by: format!("{user}@{host}"),
             config: Box::new(self.config(run, mode == "dry")),
+            account: self.account(),
+            incident: said(&self.manner.audit.incident),
+            reason: said(&self.manner.audit.reason),
         }
     }
 
@@ -357,6 +368,7 @@ impl Session {
             plan: self.plan.id.clone(),
             record: past.changed.then(|| Box::new(self.plan.record.clone())),
             by: format!("{user}@{host}"),
+            account: self.account(),
             at: standing.at,
             in_doubt: standing.in_doubt,
             again: standing.again,
@@ -458,7 +470,7 @@ impl Session {
         };
         let ended = self.drive(machine, &mut hands, first, earlier);
         drop(listeners);
-        let told = format!("\n{}", ended.summary.draw(width()));
+        let told = format!("\n{}", ended.summary.kept_at(&journal.path()).draw(width()));
         if self.manner.json {
             talk(told.trim_end());
         } else {
@@ -519,7 +531,7 @@ impl Session {
         let run = self.run.clone();
         let mut summary = Summary::default();
         for entry in earlier {
-            summary.event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone() }, &entry.event);
+            summary.event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone(), head: None }, &entry.event);
         }
         let mut collected = Collected { summary, code: 1, ending: &self.ending, inner: hands.listeners };
         let (_, unused) = channel();
@@ -551,7 +563,7 @@ impl Session {
         if let Err(fault) = ended {
             let clock = self.opened.observer.clock();
             let event = unwritten(machine, clock.now(), acted, &fault);
-            collected.event(&Stamp { seq: 0, at: clock.wall(), run }, &event);
+            collected.event(&Stamp { seq: 0, at: clock.wall(), run, head: None }, &event);
         }
         Ended { summary: collected.summary, code: collected.code }
     }

@@ -2,14 +2,18 @@
 //!
 //! It must never be rewritten, and nothing secret can be in it: secrets have no serialisation.
 
+mod chain;
 mod entry;
 mod lease;
+mod privacy;
 mod reader;
 mod store;
 mod writer;
 
-pub use entry::{Entry, FORMAT, JournalError};
+pub use chain::{FORMAT, Head};
+pub use entry::{Entry, JournalError};
 pub use lease::{Holder, Lease, LeaseError};
-pub use reader::{Recorded, read, read_run, verify};
+pub use privacy::{Privacy, privacy};
+pub use reader::{Recorded, read, read_run};
 pub use store::{RunSummary, Store, StoreError};
 pub use writer::{Journal, Unrecorded};

@@ -43,6 +43,10 @@ impl<W: Write> Listener for JsonLines<W> {
             bare(&mut event);
             if let Json::Object(mut event) = event {
                 spread_status(&mut event);
+                if event.get("type").is_some_and(|kind| kind == "run_finished") {
+                    // Noted elsewhere, it shows a later change of the journal.
+                    event.insert("head".to_owned(), json!(stamp.head));
+                }
                 for (key, value) in event {
                     line.entry(key).or_insert(value);
                 }
@@ -113,7 +117,7 @@ mod tests {
             after: std::iter::once((Metric::Usage, Value::Ratio(0.1))).collect(),
             took_ms: 5,
         };
-        let stamp = Stamp { seq: 9, at: jiff::Timestamp::UNIX_EPOCH, run: Some("r".into()) };
+        let stamp = Stamp { seq: 9, at: jiff::Timestamp::UNIX_EPOCH, run: Some("r".into()), head: None };
         JsonLines::new(&mut out, Arc::default()).event(&stamp, &event);
         let line: Json = serde_json::from_slice(&out).unwrap();
         assert_eq!(

@@ -1,0 +1,45 @@
+//! Why a run is begun: flags of every command that changes things, for the audit.
+
+use crate::source::escape_controls;
+
+/// Longest text of these flags, in characters.
+const LONGEST: usize = 300;
+
+/// What the person says about the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub(super) struct AuditArgs {
+    /// The incident this belongs to, such as INC-42: kept with the run and shown wherever it is.
+    #[arg(long, value_name = "ID", value_parser = line)]
+    pub(super) incident: Option<String>,
+    /// Why it is run, in your words: kept with the run.
+    #[arg(long, value_name = "TEXT", value_parser = line)]
+    pub(super) reason: Option<String>,
+}
+
+/// One line of plain text, as long as a person reads.
+fn line(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if escape_controls(text) != text {
+        return Err("it holds control characters: write one line of text".to_owned());
+    }
+    match text.chars().count() {
+        ..=LONGEST => Ok(text.to_owned()),
+        many => Err(format!("it has {many} characters, more than {LONGEST}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_of_text_and_nothing_else() {
+        assert_eq!(line("  INC-42 "), Ok("INC-42".to_owned()));
+        for bad in ["", "  ", "a\nb", "a\u{1b}[31m", "a\u{202e}b", &"x".repeat(301)] {
+            assert!(line(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The record of a run: journals of every stored format are read for ever, a change of one is seen, and a run told or
+//! handed over is the run that was.
+
+#![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use runbook::engine::Event;
+use runbook::engine::driver::Record;
+use runbook::journal::{FORMAT, Journal, Store, read_run};
+use runbook::plan::build;
+use serde_json::Value as Json;
+use support::Ran;
+
+/// Runs recorded by the version that wrote format 1, against a rehearsal: `deploy-fix` to its end, `emergency` to its
+/// end, and `deploy-fix` killed (-9) during its push.
+const DEPLOYED: &str = "20261125-091623-dm56";
+const HEALED: &str = "20261125-091805-ccvd";
+const KILLED: &str = "20261125-091830-46z2";
+
+/// A state directory with these recorded runs in it.
+struct State {
+    folder: tempfile::TempDir,
+}
+
+impl State {
+    fn with(runs: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = Self { folder };
+        Store::open(&state.root()).expect("a store");
+        for run in runs {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/format-1").join(run);
+            let to = state.run_folder(run);
+            fs::DirBuilder::new().mode(0o700).create(&to).expect("a run's folder");
+            for file in fs::read_dir(from).expect("recorded").map(|entry| entry.expect("an entry").path()) {
+                let copy = to.join(file.file_name().expect("a name"));
+                fs::copy(&file, &copy).expect("copied");
+                fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).expect("private");
+            }
+        }
+        state
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn run_folder(&self, run: &str) -> PathBuf {
+        self.root().join("runs").join(run)
+    }
+
+    fn journal(&self, run: &str) -> PathBuf {
+        self.run_folder(run).join("journal.jsonl")
+    }
+
+    fn runbook(&self, arguments: &[&str]) -> Ran {
+        self.runbook_with(&[], arguments)
+    }
+
+    fn runbook_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut environment =
+            BTreeMap::from([("RUNBOOK_STATE_DIR".to_owned(), self.root().display().to_string())]);
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        support::runbook(self.folder.path(), &environment, arguments)
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).expect("readable")
+}
+
+fn json(text: &str) -> Json {
+    serde_json::from_str(text.lines().next().expect("a line")).expect("JSON")
+}
+
+#[test]
+fn journals_of_format_1_are_read_for_ever() {
+    let state = State::with(&[DEPLOYED, HEALED, KILLED]);
+    for (run, entries, head) in [(DEPLOYED, 37, true), (HEALED, 18, true), (KILLED, 9, false)] {
+        let recorded = read_run(&state.run_folder(run)).expect("an older format is read");
+        assert_eq!((recorded.entries.len(), recorded.torn, recorded.head.format()), (entries, false, 1));
+        // What was bound then can be bound again: the same record, the same plan.
+        let Event::RunStarted { record, plan, .. } = &recorded.entries[0].event else {
+            unreachable!("a run begins with its start")
+        };
+        let built = build((**record).clone()).expect("its runbook is still valid");
+        assert_eq!(&built.id, plan, "the plan's hash is of the record alone");
+        assert_eq!(matches!(recorded.entries[entries - 1].event, Event::RunFinished { .. }), head);
+        // Every event is written again as it was read.
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = Journal::create(run, folder.path()).expect("a journal");
+        for entry in &recorded.entries {
+            journal.append(&entry.event).expect("written");
+        }
+        let again = read_run(folder.path()).expect("whole");
+        assert_eq!(again.head.format(), FORMAT);
+        let events = |recorded: &runbook::journal::Recorded| -> Vec<Event> {
+            recorded.entries.iter().map(|entry| entry.event.clone()).collect()
+        };
+        assert_eq!(events(&again), events(&recorded));
+    }
+    let told = state.runbook(&["show", KILLED]).expect(0);
+    assert!(told.stdout.contains("in doubt: git push heroku"), "{}", told.stdout);
+    let told = state.runbook(&["show", DEPLOYED]).expect(0);
+    assert!(told.stdout.contains("done in") && told.stdout.contains("by kim@laptop"), "{}", told.stdout);
+    let listed = state.runbook(&["runs"]).expect(0);
+    assert!(listed.stdout.contains("kim@laptop") && !listed.stdout.contains("incident"), "{}", listed.stdout);
+}
+
+#[test]
+fn verify_prints_the_head_and_names_the_line_that_was_changed() {
+    let state = State::with(&[DEPLOYED]);
+    let whole = state.runbook(&["show", DEPLOYED, "--verify"]).expect(0);
+    let head = read_run(&state.run_folder(DEPLOYED)).expect("whole").head;
+    for part in [
+        format!("37 entries, whole and unchanged; head {}", head.short()),
+        "format   1, chained by CRC-32".to_owned(),
+        "torn     no".to_owned(),
+        "private  yes: 1 files 0600, 1 folders 0700".to_owned(),
+    ] {
+        assert!(whole.stdout.contains(&part), "{part}\n{}", whole.stdout);
+    }
+    let changed = text(&state.journal(DEPLOYED)).replacen("kim@laptop", "eve@laptop", 1);
+    fs::write(state.journal(DEPLOYED), changed).expect("changed");
+    let refused = state.runbook(&["show", DEPLOYED, "--verify"]).expect(9);
+    assert!(refused.stderr.contains("journal.jsonl is damaged at line 2"), "{}", refused.stderr);
+    state.runbook(&["show", DEPLOYED]).expect(9);
+}
+
+/// A run of today's format, made without a world: begun, told something, with samples beside.
+fn written(state: &State, run: &str, more: &[Event]) -> String {
+    let store = Store::open(&state.root()).expect("a store");
+    let old = read_run(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/format-1").join(KILLED))
+        .expect("a recorded run");
+    let mut journal = Journal::create(run, &store.create_run(run).expect("a folder")).expect("a journal");
+    for entry in &old.entries {
+        let mut event = entry.event.clone();
+        if let Event::RunStarted { run: id, incident, reason, account, .. } = &mut event {
+            run.clone_into(id);
+            *incident = Some("INC-42".to_owned());
+            *reason = Some("pages fail".to_owned());
+            *account = Some("kim@example.com".to_owned());
+        }
+        journal.append(&event).expect("written");
+    }
+    for event in more {
+        journal.append(event).expect("written");
+    }
+    journal.head().to_string()
+}
+
+#[test]
+fn a_noted_head_shows_what_came_later_and_what_was_changed() {
+    let state = State::with(&[]);
+    let run = "20260101-000000-aaaa";
+    let noted = written(&state, run, &[]);
+    let same = state.runbook(&["show", run, "--verify", "--head", &noted[..16]]).expect(0);
+    assert!(same.stdout.contains("the same head") && same.stdout.contains("SHA-256"), "{}", same.stdout);
+    assert!(same.stdout.contains(&noted), "the whole head too: {}", same.stdout);
+
+    // It went on: the noted head is on the way.
+    let longer = "20260101-000001-bbbb";
+    let later = written(&state, longer, &[Event::Notice { text: "more".into() }]);
+    let recorded = read_run(&state.run_folder(longer)).expect("whole");
+    let before = recorded.heads[recorded.heads.len() - 2].to_string();
+    let row =
+        json(&state.runbook(&["show", longer, "--verify", "--json", "--head", &before]).expect(0).stdout);
+    assert_eq!(row["entries_since"], 1, "{row}");
+    assert_eq!((&row["head"], &row["format"]), (&Json::from(later.clone()), &Json::from(FORMAT)));
+
+    // Whole lines taken from the end leave a chain that fits: the noted head alone shows it.
+    let cut: Vec<String> = text(&state.journal(longer)).lines().map(str::to_owned).collect();
+    fs::write(state.journal(longer), format!("{}\n", cut[..cut.len() - 1].join("\n"))).expect("cut");
+    state.runbook(&["show", longer, "--verify"]).expect(0);
+    let seen = state.runbook(&["show", longer, "--verify", "--head", &later]).expect(9);
+    assert!(seen.stderr.contains("does not lead to the head"), "{}", seen.stderr);
+    state.runbook(&["show", longer, "--verify", "--head", "123"]).expect(2);
+}
+
+#[test]
+fn a_torn_line_and_open_files_are_said() {
+    let state = State::with(&[]);
+    let run = "20260101-000000-aaaa";
+    written(&state, run, &[]);
+    let whole = text(&state.journal(run));
+    fs::write(state.journal(run), format!("{whole}0123")).expect("torn");
+    fs::set_permissions(state.journal(run), fs::Permissions::from_mode(0o644)).expect("opened");
+    let told = state.runbook(&["show", run, "--verify"]).expect(0);
+    assert!(told.stdout.contains("torn     yes") && told.stdout.contains("private  NO"), "{}", told.stdout);
+    assert!(told.stdout.contains("journal.jsonl: 0644 instead of 0600"), "{}", told.stdout);
+    assert!(told.stderr.contains("chmod -R go="), "{}", told.stderr);
+}
+
+#[test]
+fn who_for_which_incident_and_why_is_shown_everywhere() {
+    let state = State::with(&[]);
+    let run = "20260101-000000-aaaa";
+    written(&state, run, &[]);
+    let told = state.runbook(&["show", run]).expect(0);
+    assert!(
+        told.stdout.contains("by kim@laptop (kim@example.com), incident INC-42: pages fail"),
+        "{}",
+        told.stdout
+    );
+    let listed = state.runbook(&["runs"]).expect(0);
+    assert!(listed.stdout.contains("kim@laptop  INC-42"), "{}", listed.stdout);
+    for line in [
+        json(&state.runbook(&["runs", "--json"]).expect(0).stdout),
+        json(&state.runbook(&["show", run, "--json"]).expect(0).stdout),
+    ] {
+        let said = [&line["by"], &line["account"], &line["incident"], &line["reason"]];
+        assert_eq!(said, ["kim@laptop", "kim@example.com", "INC-42", "pages fail"], "{line}");
+    }
+    for bad in ["", "two\nlines", "\u{1b}[2J"] {
+        let refused = state.runbook(&["run", "emergency", "--dry-run", "--incident", bad]).expect(2);
+        assert!(!refused.stderr.contains('\u{1b}'), "{:?}", refused.stderr);
+    }
+}
