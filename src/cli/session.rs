@@ -23,7 +23,10 @@ use crate::engine::{
 };
 use crate::guard::{Finding, Subject};
 use crate::health::{Metric, Moment, Sample, Series};
-use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
+use crate::journal::{
+    AfterEvidence, Entry, Evidence, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded,
+    parts_of,
+};
 use crate::plan::Plan;
 use crate::platform::{Fault, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
@@ -458,7 +461,9 @@ impl Session {
         let Some(permit) = sealed.permit(&self.plan.id, true) else {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
-        let mode = LiveRun::new(sealed.open(permit));
+        let evidence =
+            Evidence::begin(journal.folder(), &self.opened.redactor, parts_of(&self.opened.observer));
+        let mode = AfterEvidence::new(LiveRun::new(sealed.open(permit)), evidence);
         let rails = RailGuard::new(self.plan.guardrails.clone(), self.subject.clone());
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
         let mut hands = Hands {
@@ -531,7 +536,8 @@ impl Session {
         let run = self.run.clone();
         let mut summary = Summary::default();
         for entry in earlier {
-            summary.event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone(), head: None }, &entry.event);
+            summary
+                .event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone(), head: None }, &entry.event);
         }
         let mut collected = Collected { summary, code: 1, ending: &self.ending, inner: hands.listeners };
         let (_, unused) = channel();

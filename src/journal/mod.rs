@@ -4,6 +4,7 @@
 
 mod chain;
 mod entry;
+mod evidence;
 mod lease;
 mod privacy;
 mod reader;
@@ -12,6 +13,7 @@ mod writer;
 
 pub use chain::{FORMAT, Head};
 pub use entry::{Entry, JournalError};
+pub use evidence::{AfterEvidence, Evidence, Index, Part, Row, RowState, parts_of};
 pub use lease::{Holder, Lease, LeaseError};
 pub use privacy::{Privacy, privacy};
 pub use reader::{Recorded, read, read_run};
