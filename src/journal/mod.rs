@@ -2,6 +2,7 @@
 //!
 //! It must never be rewritten, and nothing secret can be in it: secrets have no serialisation.
 
+mod bundle;
 mod chain;
 mod entry;
 mod evidence;
@@ -11,6 +12,9 @@ mod reader;
 mod store;
 mod writer;
 
+pub use bundle::{
+    BUNDLE_BYTES, BundleError, HandedOver, Header, Packed, Taken, handed_over, mark_handed_over, pack, take,
+};
 pub use chain::{FORMAT, Head};
 pub use entry::{Entry, JournalError};
 pub use evidence::{AfterEvidence, Evidence, Index, Part, Row, RowState, parts_of};

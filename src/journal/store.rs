@@ -113,6 +113,16 @@ impl Store {
         Ok(folder)
     }
 
+    /// Where the folder of a run is, or would be.
+    pub fn run_folder(&self, id: &str) -> PathBuf {
+        self.root.join("runs").join(id)
+    }
+
+    /// A place beside the runs, for a folder that is not a run yet.
+    pub(super) fn aside(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// Ids of all runs, newest first.
     ///
     /// # Errors
