@@ -183,6 +183,27 @@ impl Summary {
         out
     }
 
+    /// How it goes on, what it used, and where it is written down.
+    fn record_lines(&self, end: &End) -> Vec<String> {
+        let Some(run) = &self.run else { return Vec::new() };
+        let mut lines = Vec::new();
+        if end.outcome != Outcome::Done {
+            lines.push(format!("to go on: `runbook resume {run}`"));
+        }
+        if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
+            lines.push(format!("to undo it: `runbook undo {run}`"));
+        }
+        lines.push(format!(
+            "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
+            end.samples, end.api_calls, end.logins
+        ));
+        if let (Some(kept), Some(head)) = (&self.kept, &self.head) {
+            // As many digits as the journal's lines carry.
+            lines.push(format!("journal: {kept}, head {}", head.get(..16).unwrap_or(head)));
+        }
+        lines
+    }
+
     /// Draws it for a screen of `width`.
     pub fn draw(&self, width: usize) -> String {
         let Some(end) = &self.end else { return self.unended(width) };
@@ -272,21 +293,8 @@ impl Summary {
         for line in emergency.chain(end.next.iter().map(|next| format!("next: {next}"))) {
             say(&line);
         }
-        if let Some(run) = &self.run {
-            if end.outcome != Outcome::Done {
-                say(&format!("to go on: `runbook resume {run}`"));
-            }
-            if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
-                say(&format!("to undo it: `runbook undo {run}`"));
-            }
-            say(&format!(
-                "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
-                end.samples, end.api_calls, end.logins
-            ));
-            if let (Some(kept), Some(head)) = (&self.kept, &self.head) {
-                // As many digits as the journal's lines carry.
-                say(&format!("journal: {kept}, head {}", head.get(..16).unwrap_or(head)));
-            }
+        for line in self.record_lines(end) {
+            say(&line);
         }
         out
     }
