@@ -221,3 +221,85 @@ fn who_for_which_incident_and_why_is_shown_everywhere() {
         assert!(!refused.stderr.contains('\u{1b}'), "{:?}", refused.stderr);
     }
 }
+
+/// What must never be seen.
+const TOKEN: &str = "HRKU-marked-token-0123456789";
+const PASSWORD: &str = "marked'pass\"word";
+
+#[test]
+fn a_run_is_handed_over_and_gone_on_with_from_the_file_alone() {
+    let state = State::with(&[KILLED]);
+    let file = state.folder.path().join("bundle.txt");
+    let out = file.display().to_string();
+    let database = format!("mysql://wiki:{}@db:3306/wiki", "marked'pass%22word");
+    let given = [("HEROKU_API_KEY", TOKEN), ("RUNBOOK_DATABASE_URL", database.as_str()), ("USER", "kim")];
+    let ran = state.runbook_with(&given, &["handoff", "46z2", "--out", &out]).expect(0);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    assert_eq!(fs::metadata(&file).expect("written").permissions().mode() & 0o777, 0o600);
+    let bundle = text(&file);
+    for secret in [TOKEN, PASSWORD, "marked"] {
+        assert!(!bundle.contains(secret) && !ran.all().contains(secret), "{secret}");
+    }
+    for wanted in [
+        "Hand-over of run 20261125-091830-46z2",
+        "begun 2026-11-25 09:18:30 UTC by kim@laptop",
+        "in doubt  git push heroku 5b679093:master (read back first)",
+        "goes on   at deploy",
+        "Commit 5b679093 was made in that working tree, and is not known to be pushed",
+        "runbook resume 20261125-091830-46z2 -C YOUR-CLONE --accept-changed target",
+        "DELETE /apps/wizzypedia/dynos",
+    ] {
+        assert!(
+            bundle.contains(wanted),
+            "{wanted}\n{}",
+            bundle.split("\njournal.jsonl").next().expect("the README")
+        );
+    }
+    // It stays where it was, says so, and no second file replaces the first.
+    assert!(state.runbook(&["show", KILLED]).expect(0).stderr.contains("handed over"));
+    state.runbook(&["handoff", KILLED, "--out", &out]).expect(9);
+
+    let other = State::with(&[]);
+    let taken = other.runbook(&["handoff", "--take", &out]).expect(0);
+    assert_eq!(taken.stdout, format!("{KILLED}\n"));
+    let folder = other.run_folder(KILLED);
+    assert_eq!(
+        read_run(&folder).expect("whole").head,
+        read_run(&state.run_folder(KILLED)).expect("whole").head
+    );
+    let told = other.runbook(&["show", KILLED, "--verify"]).expect(0);
+    assert!(told.stdout.contains("private  yes: 4 files 0600, 1 folders 0700"), "{}", told.stdout);
+    assert!(folder.join("samples.jsonl").exists() && text(&folder.join("README.txt")).contains("YOUR-CLONE"));
+    let again = other.runbook(&["handoff", "--take", &out]).expect(9);
+    assert!(again.stderr.contains("on this machine already"), "{}", again.stderr);
+    let not_there = other.runbook(&["handoff", "--take", "/nonexistent"]).expect(9);
+    assert!(not_there.stderr.contains("/nonexistent"), "{}", not_there.stderr);
+    other.runbook(&["handoff"]).expect(2);
+    other.runbook(&["handoff", "zzzz"]).expect(2);
+    // A run that is over is told in the same way.
+    let state = State::with(&[HEALED]);
+    state.runbook(&["handoff", HEALED]).expect(0);
+    let bundle = text(&state.folder.path().join(format!("runbook-handoff-{HEALED}.txt")));
+    assert!(bundle.contains("nothing is left") && bundle.contains("cannot be resumed"), "{bundle}");
+}
+
+#[test]
+fn a_run_that_holds_a_secret_in_use_is_not_handed_over() {
+    let state = State::with(&[]);
+    let database = format!("mysql://wiki:{}@db:3306/wiki", "marked'pass%22word");
+    for (secret, variable) in
+        [(TOKEN, ("HEROKU_API_KEY", TOKEN)), (PASSWORD, ("RUNBOOK_DATABASE_URL", database.as_str()))]
+    {
+        let run = format!("20260101-000000-{}", variable.0.len());
+        written(&state, &run, &[Event::Notice { text: format!("it is {secret}") }]);
+        let refused = state.runbook_with(&[variable], &["handoff", &run]).expect(9);
+        assert!(refused.stderr.contains("holds a secret that is in use"), "{}", refused.stderr);
+        assert!(!refused.all().contains(secret), "{}", refused.all());
+        assert!(!state.folder.path().join(format!("runbook-handoff-{run}.txt")).exists());
+    }
+    // What only looks like one is said.
+    let run = "20260101-000000-bbbb";
+    written(&state, run, &[Event::Notice { text: "at mysql://u:p@h/d".into() }]);
+    let warned = state.runbook(&["handoff", run]).expect(0);
+    assert!(warned.stderr.contains("look before you send it on"), "{}", warned.stderr);
+}

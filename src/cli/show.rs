@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::output::{Stop, data, talk, width};
 use super::runs::recorded;
 use crate::engine::driver::{Listener, Stamp};
-use crate::journal::{Recorded, privacy, read_run};
+use crate::journal::{Recorded, handed_over, privacy, read_run};
 use crate::platform::quoted;
 use crate::reporter::{JsonLines, Plain, Summary};
 use crate::source::escape_controls;
@@ -52,6 +52,10 @@ fn show(args: &ShowArgs) -> Result<(), Stop> {
     data(&String::from_utf8_lossy(&out));
     if !args.json {
         data(&format!("\n{}", summary.kept_at(&folder.join("journal.jsonl")).draw(width())));
+    }
+    if let Some(note) = handed_over(&folder) {
+        let by = escape_controls(&note.by).into_owned();
+        talk(&format!("note: it was handed over at {} by {by}: agree on who goes on with it", note.at));
     }
     if recorded.torn {
         talk(
