@@ -1,5 +1,7 @@
 //! Why a run is begun: flags of every command that changes things, for the audit.
 
+use crate::engine::Event;
+use crate::journal::Recorded;
 use crate::source::escape_controls;
 
 /// Longest text of these flags, in characters.
@@ -14,6 +16,17 @@ pub(super) struct AuditArgs {
     /// Why it is run, in your words: kept with the run.
     #[arg(long, value_name = "TEXT", value_parser = line)]
     pub(super) reason: Option<String>,
+}
+
+impl AuditArgs {
+    /// The same for a run that follows another, such as its undo: of the same incident, unless another is named.
+    pub(super) fn following(&self, other: &Recorded) -> Self {
+        let theirs = other.entries.iter().find_map(|entry| match &entry.event {
+            Event::RunStarted { incident, .. } => Some(incident.clone()),
+            _ => None,
+        });
+        Self { incident: self.incident.clone().or_else(|| theirs.flatten()), reason: self.reason.clone() }
+    }
 }
 
 /// One line of plain text, as long as a person reads.

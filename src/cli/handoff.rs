@@ -112,9 +112,16 @@ fn still(store: &Store, past: &Past) -> Result<Option<Lease>, Stop> {
                 past.run, holder.pid, holder.pid
             ),
         )),
+        Err(error @ LeaseError::Lingering { .. }) if of_this_run(&error, &past.run) => {
+            Err(Stop::new(8, format!("error: {error}: it cannot be in two hands")))
+        }
         // Another run has the app, or the state directory can only be read: that stands in nobody's way.
-        Err(LeaseError::Held { .. } | LeaseError::Store(_)) => Ok(None),
+        Err(_) => Ok(None),
     }
+}
+
+fn of_this_run(error: &LeaseError, run: &str) -> bool {
+    matches!(error, LeaseError::Lingering { holder: Some(holder) } if holder.run == run)
 }
 
 /// A secret in use is no matter of opinion; what only looks like one is said.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::past::Past;
 use super::show::retell;
 use crate::engine::driver::{Listener, Stamp};
-use crate::engine::{Event, Machine};
+use crate::engine::{Event, Machine, Outcome};
 use crate::journal::Header;
 use crate::plan::build;
 use crate::platform::{Change, Effect, short};
@@ -15,6 +15,9 @@ use crate::source::escape_controls;
 
 /// Width of the text: it is read in a pager or in a chat.
 const WIDTH: usize = 78;
+
+/// The source of a runbook that this tool brings along.
+const EMBEDDED: &str = "embedded";
 
 /// Listens to nothing: the summary is all that is wanted.
 struct Silent;
@@ -65,6 +68,22 @@ pub(super) fn readme(past: &Past, header: &Header) -> String {
     standing(&mut page, past);
 
     page.title("To go on");
+    let last = past.recorded.entries.last().map(|entry| &entry.event);
+    if matches!(last, Some(Event::RunFinished { outcome: Outcome::Done, .. })) {
+        page.say("It is done: every gate held, and nothing is left. To have it on another machine:");
+        page.command("runbook handoff --take THIS-FILE");
+    } else {
+        go_on(&mut page, past);
+    }
+
+    page.title("What else is in here");
+    page.say("journal.jsonl: every event, each line chained to the one before. samples.jsonl: every measurement. evidence*/: what the world was before the first change of each session (evidence.json says what is missing, and why). Nothing in it is a secret, as far as is known.");
+    page.0
+}
+
+/// With this tool, and without.
+fn go_on(page: &mut Page, past: &Past) {
+    let (run, target) = (&past.run, &past.record.target);
     page.say("With your own Heroku token, in your own clone of the app, from any machine:");
     page.command("runbook handoff --take THIS-FILE");
     page.command(&format!("runbook show {run} --verify --head {}", past.recorded.head.short()));
@@ -73,15 +92,17 @@ pub(super) fn readme(past: &Past, header: &Header) -> String {
         "The working tree was `{}` there and is another one with you: that is the change of target you accept. Any other change of target that is shown is a reason to stop.",
         escape_controls(&target.folder)
     ));
-    commits(&mut page, past);
+    if past.record.source != EMBEDDED {
+        page.say(&format!(
+            "Its runbook was read from `{}`. Where that file is not, `--accept-changed runbook` goes on with the text as it was recorded.",
+            escape_controls(&past.record.source)
+        ));
+    }
+    commits(page, past);
     page.say("Do not go on with it on two machines: agree on who has it now.");
 
     page.title("By hand, without this tool");
-    left(&mut page, past);
-
-    page.title("What else is in here");
-    page.say("journal.jsonl: every event, each line chained to the one before. samples.jsonl: every measurement. evidence*/: what the world was before the first change of each session (evidence.json says what is missing, and why). Nothing in it is a secret, as far as is known.");
-    page.0
+    left(page, past);
 }
 
 /// Where a resume would go on.
@@ -99,23 +120,14 @@ fn standing(page: &mut Page, past: &Past) {
 
 /// Commits that the run made: another clone has them only once they were pushed.
 fn commits(page: &mut Page, past: &Past) {
-    let mut pushes = Vec::new();
-    let mut pushed = Vec::new();
-    for entry in &past.recorded.entries {
-        match &entry.event {
-            Event::Intended { change: Change::Push { commit, .. }, nonce, .. } => {
-                pushes.push((nonce, commit));
-            }
-            Event::Done { nonce, .. } => {
-                pushed.extend(pushes.iter().filter(|(known, _)| *known == nonce).map(|(_, commit)| *commit));
-            }
-            _ => {}
-        }
-    }
-    for entry in &past.recorded.entries {
-        if let Event::Done { effect: Effect::Committed { commit }, .. } = &entry.event {
+    let (made, _) = past.changes();
+    let is_pushed = |wanted: &String| {
+        made.iter().any(|(change, _, _)| matches!(change, Change::Push { commit, .. } if commit == wanted))
+    };
+    for (_, _, effect) in &made {
+        if let Effect::Committed { commit } = effect {
             let shown = short(commit);
-            page.say(&if pushed.contains(&commit) {
+            page.say(&if is_pushed(commit) {
                 format!("Commit {shown} was made and pushed: `git fetch` from the app's git has it.")
             } else {
                 format!(
