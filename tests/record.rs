@@ -392,7 +392,8 @@ fn a_killed_run_is_handed_over_and_goes_on_on_another_machine_with_its_incident_
         "{}",
         whole.stdout
     );
-    assert!(ran.stderr.contains(&format!("journal.jsonl, head {}", &head[..16])), "{}", ran.stderr);
+    let said: Vec<&str> = ran.stderr.split_whitespace().collect();
+    assert!(said.join(" ").contains(&format!("journal.jsonl, head {}", &head[..16])), "{}", ran.stderr);
     let told = lab.run_in(&elsewhere, &["show", id]).expect(0);
     assert!(told.stdout.contains("incident INC-42: pages fail"), "{}", told.stdout);
     assert!(Path::new(&state).join("runs").join(id).join("evidence-2/evidence.json").exists(), "kept anew");
