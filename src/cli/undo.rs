@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use super::guardrails::{self, GuardArgs};
 use super::audit::AuditArgs;
+use super::guardrails::{self, GuardArgs};
 use super::output::{Stop, data, talk};
 use super::past::Past;
 use super::resume::Accept;

@@ -219,11 +219,25 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
 /// Takes secrets and control characters out of every text.
 fn clean(value: &mut Json, redactor: &Redactor) {
     match value {
-        Json::String(text) => *text = redactor.clean(text),
+        Json::String(text) => *text = without_named(&redactor.clean(text)),
         Json::Array(items) => items.iter_mut().for_each(|item| clean(item, redactor)),
         Json::Object(map) => map.values_mut().for_each(|item| clean(item, redactor)),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
+}
+
+/// The text without values that are called a secret: in commands of the formation and lines of the log.
+fn without_named(text: &str) -> String {
+    const NAMES: [&str; 8] = ["password", "passwd", "pwd", "pass", "secret", "token", "apikey", "api_key"];
+    let words = text.split(' ').map(|word| match word.split_once('=') {
+        Some((name, value)) if !value.is_empty() => {
+            let bare = name.to_ascii_lowercase().replace('-', "_");
+            let secret = NAMES.iter().any(|known| bare.ends_with(known));
+            if secret { format!("{name}=[redacted]") } else { word.to_owned() }
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -47,7 +47,9 @@ fn everything_is_saved_clean_and_private_and_the_change_waits_for_no_longer_than
     let redactor = Redactor::default();
     redactor.learn(&Secret::from("s3cret-pass"));
     let lanes = vec![
-        vec![Part::new("process list", || Ok(vec!["a s3cret-pass", "b \u{1b}[2J"]))],
+        vec![Part::new("process list", || {
+            Ok(vec!["a s3cret-pass", "b \u{1b}[2J", "php --db-password=abc x=1"])
+        })],
         vec![Part::new("dynos", || Ok(vec!["web.1"])), Part::new("log", || Ok(Vec::<String>::new()))],
     ];
     let evidence = Evidence::begin(run.path(), &redactor, lanes);
@@ -57,10 +59,11 @@ fn everything_is_saved_clean_and_private_and_the_change_waits_for_no_longer_than
     drop(evidence);
     let folder = run.path().join("evidence");
     let kept = fs::read_to_string(folder.join("process-list.json")).unwrap();
+    assert!(kept.contains("php --db-password=[redacted] x=1"), "{kept}");
     assert!(kept.contains("a [redacted]") && kept.contains("b \\\\x1b[2J"), "{kept}");
     let index = index(&folder);
     let first_change = index.first_change.unwrap();
-    for (part, expected) in [("process list", 2), ("dynos", 1), ("log", 0)] {
+    for (part, expected) in [("process list", 3), ("dynos", 1), ("log", 0)] {
         let RowState::Saved { entries, late, begun, .. } = state(&index, part) else { panic!("{index:?}") };
         assert!(*entries == expected && !late && *begun <= first_change, "{part}: {index:?}");
     }
