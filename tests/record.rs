@@ -134,6 +134,21 @@ fn journals_of_format_1_are_read_for_ever() {
 }
 
 #[test]
+fn a_run_that_began_in_format_1_goes_on_in_it_after_its_last_whole_line() {
+    let state = State::with(&[KILLED]);
+    let whole = text(&state.journal(KILLED));
+    fs::write(state.journal(KILLED), format!("{whole}0badf00d {{\"seq\":10")).expect("torn");
+    let recorded = read_run(&state.run_folder(KILLED)).expect("whole but for its end");
+    assert!(recorded.torn);
+    let mut journal = Journal::resume(KILLED, &state.run_folder(KILLED), &recorded).expect("it goes on");
+    journal.append(&Event::Notice { text: "more".into() }).expect("written");
+    let again = read_run(&state.run_folder(KILLED)).expect("whole");
+    assert_eq!((again.entries.len(), again.torn, again.head.format()), (10, false, 1));
+    assert_eq!(again.head, journal.head());
+    assert!(text(&state.journal(KILLED)).starts_with(&whole), "what was there stands");
+}
+
+#[test]
 fn verify_prints_the_head_and_names_the_line_that_was_changed() {
     let state = State::with(&[DEPLOYED]);
     let whole = state.runbook(&["show", DEPLOYED, "--verify"]).expect(0);

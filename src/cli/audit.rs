@@ -47,6 +47,32 @@ fn line(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::{Entry, Head};
+
+    #[test]
+    fn an_undo_belongs_to_the_incident_of_its_run_unless_another_is_named() {
+        let started = serde_json::json!({
+            "type": "run_started", "run": "r", "plan": "p", "mode": "live", "by": "b", "incident": "INC-1",
+            "record": {
+                "tool": "t", "runbook": "r", "source": "s", "text": "", "inputs": {}, "deadline_ms": null,
+                "selection": { "from": null, "only": [], "skip": [] },
+                "target": {
+                    "app": "", "app_id": "", "api_url": "", "database": null, "git_remote": "", "folder": "",
+                    "pages": null,
+                },
+            },
+        });
+        let event = serde_json::from_value(started).unwrap();
+        let entries = vec![Entry { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, event }];
+        let head = Head::Crc32(0);
+        let run = Recorded { entries, torn: false, heads: vec![head], head, length: 0 };
+        let named = |incident: Option<&str>| AuditArgs {
+            incident: incident.map(str::to_owned),
+            reason: Some("too wide".to_owned()),
+        };
+        assert_eq!(named(None).following(&run), named(Some("INC-1")));
+        assert_eq!(named(Some("INC-2")).following(&run), named(Some("INC-2")));
+    }
 
     #[test]
     fn one_line_of_text_and_nothing_else() {
