@@ -63,7 +63,7 @@ mod tests {
             },
         });
         let event = serde_json::from_value(started).unwrap();
-        let entries = vec![Entry { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, event }];
+        let entries = vec![Entry { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, emergency: None, event }];
         let head = Head::Crc32(0);
         let run = Recorded { entries, torn: false, heads: vec![head], head, length: 0 };
         let named = |incident: Option<&str>| AuditArgs {

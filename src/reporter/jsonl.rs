@@ -133,7 +133,7 @@ mod tests {
     fn an_emergency_is_on_every_line() {
         let mut out = Vec::new();
         let events = [Event::Notice { text: "one".into() }, Event::Notice { text: "two".into() }];
-        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None };
+        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None, head: None };
         let mut lines = JsonLines::new(&mut out, Arc::default()).in_emergency(Some("the site is down"));
         for event in &events {
             lines.event(&stamp, event);

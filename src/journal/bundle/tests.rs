@@ -12,21 +12,15 @@ use super::super::writer::Journal;
 use super::*;
 use crate::engine::Event;
 use crate::engine::driver::Record;
-use crate::plan::{PlanRecord, Selection, Target};
+use crate::plan::{Selection, Target};
 
 const RUN: &str = "20260101-000000-aaaa";
 
 fn started(run: &str, reason: &str) -> Event {
-    let record = PlanRecord {
-        tool: "test".into(),
-        runbook: "emergency".into(),
-        source: "embedded".into(),
-        text: "runbook: 1\r\n\tname: t\n".into(),
-        inputs: std::collections::BTreeMap::new(),
-        selection: Selection::default(),
-        target: Target::default(),
-        deadline_ms: None,
-    };
+    let record = serde_json::json!({
+        "tool": "test", "runbook": "emergency", "source": "embedded", "text": "runbook: 1\r\n\tname: t\n",
+        "inputs": {}, "selection": Selection::default(), "target": Target::default(), "deadline_ms": null,
+    });
     let start = serde_json::json!({
         "type": "run_started", "run": run, "plan": "p", "record": record, "mode": "live",
         "by": "kim@laptop", "reason": reason,

@@ -156,3 +156,21 @@ fn only_a_destructive_change_waits_and_says_so_once() {
         assert_eq!(told.lock().unwrap().len(), expected, "{change:?}");
     }
 }
+
+#[test]
+fn of_a_world_with_a_database_eight_parts_are_kept_each_in_its_file() {
+    let run = tempfile::tempdir().unwrap();
+    let world = crate::platform::fake::World::new(crate::platform::fake::Leak::Once);
+    let evidence = Evidence::begin(run.path(), &Redactor::default(), parts_of(&world.observer()));
+    let said = evidence.before_change(LONG).unwrap();
+    assert!(said.contains("8 of 8 parts"), "{said}");
+    drop(evidence);
+    let folder = run.path().join("evidence");
+    let index = index(&folder);
+    for row in &index.parts {
+        let RowState::Saved { file, .. } = &row.state else { panic!("{row:?}") };
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 0, "{file}");
+    }
+    let kept = fs::read_to_string(folder.join("variables.json")).unwrap();
+    assert!(kept.contains("max_connections"), "{kept}");
+}
