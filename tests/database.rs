@@ -90,6 +90,11 @@ fn a_sample_is_one_statement_and_needs_no_privilege() {
     let facts = database.facts().expect("facts");
     assert!(facts.version.contains("MariaDB") && facts.account == "app@%", "{facts:?}");
     assert!(!facts.sees_transactions && facts.protection == "not encrypted", "{facts:?}");
+    let counters = database.counters().expect("needs no privilege");
+    let value = |name: &str| counters.iter().find(|figure| figure.name == name).map(|figure| &figure.value);
+    assert!(value("threads_connected").is_some_and(|count| count == "11"), "{counters:?}");
+    let settings = database.settings().expect("needs no privilege");
+    assert!(settings.iter().any(|figure| figure.name == "max_connections" && figure.value == "40"));
     assert_eq!(database.logins(), 2, "one that found no TLS on offer, one that stayed; no other behind it");
     drop((others, strangers));
 }
@@ -118,6 +123,12 @@ fn with_process_everybody_and_every_transaction_is_seen() {
     let statement = census.statements.first().expect("a statement");
     assert_eq!(statement.digest, "UPDATE page SET n=? WHERE id=?");
     assert_eq!(census.jobs, None, "there is no job table");
+    let sessions = database.sessions().expect("a list");
+    let waiting_one =
+        sessions.iter().find(|session| session.digest.starts_with("UPDATE page")).expect("its statement");
+    assert_eq!((waiting_one.user.as_str(), waiting_one.command.as_str()), ("app", "Query"));
+    assert!(!format!("{sessions:?}").contains("secret"), "no literal: {sessions:?}");
+    assert!(sessions.iter().filter(|session| session.user == "app").count() >= 6, "{sessions:?}");
     holder.query_drop("COMMIT").expect("done");
     let _ = waiting.join().expect("no panic");
 }

@@ -54,6 +54,11 @@ fn with_every_login_refused_it_restarts_and_against_the_leak_it_ends_with_4() {
     let ran = lab.run(&["run", "emergency", "--yes", "--set=hold=6s", "--set=within=15s"]);
     assert!(lab.retired() >= retired + 2, "slots were freed from the platform's side: {}", ran.all());
     assert!(lab.traces().mutating > before.mutating);
+    // That it was full is the evidence; what the platform tells was kept before the first change.
+    let state = lab.state();
+    assert!(state.contains("refused by the full database: process list"), "{}", ran.all());
+    assert!(state.contains("\"state\": \"refused\"") && state.contains("\"file\": \"releases.json\""));
+    assert!(lab.secrets().iter().all(|secret| !state.contains(secret)), "and no secret in it");
     healed_or_honest(&lab, ran);
 }
 

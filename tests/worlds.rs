@@ -200,6 +200,7 @@ fn tell_with_deaths(
             };
             let standing = machine.standing();
             let resumed = Event::Resumed {
+                account: None,
                 plan: plan.id.clone(),
                 record: None,
                 by: "t".into(),

@@ -1,9 +1,11 @@
 //! The command line: one file per command. The only module that reads the environment.
 
+mod audit;
 mod check;
 mod environment;
 mod explain;
 mod guardrails;
+mod handoff;
 #[cfg(feature = "lab")]
 mod lab;
 mod library;
@@ -12,6 +14,7 @@ mod new;
 mod output;
 mod past;
 mod preview;
+mod readme;
 mod resume;
 mod run;
 mod runs;
@@ -51,6 +54,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Write a commented runbook to start from.
     New(new::NewArgs),
+    /// Hand a run over: pack it into one file, or take one that a colleague has packed.
+    Handoff(handoff::HandoffArgs),
     /// List the runs on this machine.
     Runs(runs::RunsArgs),
     /// Tell a run again from its journal.
@@ -99,6 +104,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::New(args) => new::run(&args),
+        Command::Handoff(args) => handoff::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Schema(args) => schema::run(&args),

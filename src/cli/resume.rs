@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::audit::AuditArgs;
 use super::guardrails::{self, GuardArgs};
 use super::output::{Stop, talk};
 use super::past::Past;
@@ -104,6 +105,8 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         json: args.json,
         plan_out: None,
         no_database: target_args.no_database,
+        // Incident and reason are those that the run began with.
+        audit: AuditArgs::default(),
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
         notes: Vec::new(),
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::AuditArgs;
 use super::environment;
 use super::guardrails::{self, GuardArgs};
 use super::library;
@@ -29,6 +30,8 @@ pub(super) struct RunArgs {
     name: String,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    audit: AuditArgs,
     /// Show what would be done, from live state, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -180,6 +183,7 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         step: args.step,
         json: args.json,
         plan_out: args.plan_out.clone(),
+        audit: args.audit.clone(),
         no_database: args.target.no_database,
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
         notes: Vec::new(),

@@ -44,7 +44,8 @@ pub(super) fn run(args: &RunsArgs) -> u8 {
             let row = serde_json::json!({
                 "run": run.id, "began": run.began, "runbook": run.runbook, "app": run.app,
                 "outcome": run.outcome, "exit_code": run.outcome.map(Outcome::exit_code),
-                "changes": run.changes, "fault": run.fault,
+                "changes": run.changes, "by": run.by, "account": run.account, "incident": run.incident,
+                "reason": run.reason, "fault": run.fault,
             });
             data(&format!("{row}\n"));
         }
@@ -54,15 +55,22 @@ pub(super) fn run(args: &RunsArgs) -> u8 {
         talk("no runs yet");
         return 0;
     }
-    let mut table = Table::new(&["run", "runbook", "app", "outcome", "changes"], &[4]);
+    // Who and for which incident: a column of incidents only where there are any.
+    let incidents = summaries.iter().any(|run| run.incident.is_some());
+    let mut head = vec!["run", "runbook", "app", "outcome", "changes", "by"];
+    head.extend(incidents.then_some("incident"));
+    let mut table = Table::new(&head, &[4]);
     for run in summaries {
         let outcome = match (&run.fault, run.outcome) {
             (Some(_), _) => "unreadable".to_owned(),
             (None, Some(outcome)) => outcome.word().replace('_', " "),
             (None, None) => "did not end".to_owned(),
         };
-        table.row([run.id, run.runbook, run.app, outcome, run.changes.to_string()]);
+        let mut row = vec![run.id, run.runbook, run.app, outcome, run.changes.to_string(), run.by];
+        row.extend(incidents.then(|| run.incident.unwrap_or_default()));
+        table.row(row);
     }
-    data(&table.draw(width()));
+    // A pipe cuts nothing off.
+    data(&table.draw(if console::user_attended() { width() } else { usize::MAX }));
     0
 }

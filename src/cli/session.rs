@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::MultiProgress;
 
+use super::audit::AuditArgs;
 use super::environment;
 use super::guardrails;
 use super::output::{Stop, data, talk, width};
@@ -23,7 +24,10 @@ use crate::engine::{
 };
 use crate::guard::{Finding, Subject};
 use crate::health::{Metric, Moment, Sample, Series};
-use crate::journal::{Entry, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded};
+use crate::journal::{
+    AfterEvidence, Entry, Evidence, Holder, Journal, Lease, LeaseError, Store, StoreError, Unrecorded,
+    parts_of,
+};
 use crate::plan::Plan;
 use crate::platform::{Card, DatabaseReads, Fault, LockState, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
@@ -56,6 +60,8 @@ pub(super) struct Manner {
     pub(super) plan_out: Option<PathBuf>,
     /// `--no-database`.
     pub(super) no_database: bool,
+    /// `--incident`, `--reason`.
+    pub(super) audit: AuditArgs,
     /// `--wait-lock`.
     pub(super) wait_lock: Duration,
     /// What else the person should know before agreeing.
@@ -293,8 +299,13 @@ impl Session {
         })
     }
 
+    fn account(&self) -> Option<String> {
+        Some(self.opened.account.clone()).filter(|account| !account.is_empty())
+    }
+
     fn started(&self, run: &str, mode: &str) -> Event {
         let (user, host) = environment::who();
+        let said = |text: &Option<String>| text.as_deref().map(|text| self.opened.redactor.clean(text));
         Event::RunStarted {
             run: run.to_owned(),
             plan: self.plan.id.clone(),
@@ -302,6 +313,9 @@ impl Session {
             mode: mode.to_owned(),
             by: format!("{user}@{host}"),
             config: Box::new(self.config(run, mode == "dry")),
+            account: self.account(),
+            incident: said(&self.manner.audit.incident),
+            reason: said(&self.manner.audit.reason),
         }
     }
 
@@ -363,6 +377,7 @@ impl Session {
             plan: self.plan.id.clone(),
             record: past.changed.then(|| Box::new(self.plan.record.clone())),
             by: format!("{user}@{host}"),
+            account: self.account(),
             at: standing.at,
             in_doubt: standing.in_doubt,
             again: standing.again,
@@ -502,7 +517,9 @@ impl Session {
         let Some(permit) = sealed.permit(&self.plan.id, true) else {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
-        let mode = LiveRun::new(sealed.open(permit));
+        let evidence =
+            Evidence::begin(journal.folder(), &self.opened.redactor, parts_of(&self.opened.observer));
+        let mode = AfterEvidence::new(LiveRun::new(sealed.open(permit)), evidence);
         let rails = RailGuard::new(self.plan.guardrails.clone(), self.subject.clone());
         let lock = LockGuard::new(self.opened.observer.clone(), self.locked);
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
@@ -515,7 +532,7 @@ impl Session {
         };
         let ended = self.drive(machine, &mut hands, first, earlier);
         drop(listeners);
-        let told = format!("\n{}", ended.summary.draw(width()));
+        let told = format!("\n{}", ended.summary.kept_at(&journal.path()).draw(width()));
         if self.manner.json {
             talk(told.trim_end());
         } else {
@@ -576,7 +593,8 @@ impl Session {
         let run = self.run.clone();
         let mut summary = Summary::default();
         for entry in earlier {
-            summary.event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone() }, &entry.event);
+            summary
+                .event(&Stamp { seq: entry.seq, at: entry.at, run: run.clone(), head: None }, &entry.event);
         }
         let mut collected = Collected { summary, code: 1, ending: &self.ending, inner: hands.listeners };
         let (_, unused) = channel();
@@ -608,7 +626,7 @@ impl Session {
         if let Err(fault) = ended {
             let clock = self.opened.observer.clock();
             let event = unwritten(machine, clock.now(), acted, &fault);
-            collected.event(&Stamp { seq: 0, at: clock.wall(), run }, &event);
+            collected.event(&Stamp { seq: 0, at: clock.wall(), run, head: None }, &event);
         }
         Ended { summary: collected.summary, code: collected.code }
     }

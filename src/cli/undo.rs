@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use super::audit::AuditArgs;
 use super::guardrails::{self, GuardArgs};
 use super::output::{Stop, data, talk};
 use super::past::Past;
@@ -27,6 +28,8 @@ pub(super) struct UndoArgs {
     run: String,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    audit: AuditArgs,
     /// Show what would be taken back, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -129,6 +132,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         step: args.step,
         json: args.json,
         plan_out: None,
+        audit: args.audit.following(&past.recorded),
         no_database: target.no_database,
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
         notes: told.cannot.into_iter().map(|cannot| format!("stays as it is: {cannot}")).collect(),

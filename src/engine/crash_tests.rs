@@ -175,6 +175,7 @@ impl Play {
                 plan: String::new(),
                 record: None,
                 by: "t".into(),
+                account: None,
                 at: standing.at,
                 in_doubt: standing.in_doubt,
                 again: standing.again,

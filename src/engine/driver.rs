@@ -55,6 +55,8 @@ pub struct Stamp {
     pub at: jiff::Timestamp,
     /// The run's id; `None` before there is one, and in a dry run.
     pub run: Option<String>,
+    /// The head of the journal's chain once it was written, whole; `None` when it was not.
+    pub head: Option<String>,
 }
 
 /// Listens to a run: a terminal, a log, a stream of JSON.
@@ -358,7 +360,7 @@ impl Driver<'_> {
                 // What has happened is said even when it cannot be written down. An intention has not happened.
                 if !matches!(event, Event::Intended { .. }) {
                     let at = self.observer.clock().wall();
-                    self.listener.event(&Stamp { seq: 0, at, run: self.run_id.clone() }, &event);
+                    self.listener.event(&Stamp { seq: 0, at, run: self.run_id.clone(), head: None }, &event);
                 }
                 Err(fault)
             }

@@ -29,11 +29,20 @@ pub enum Event {
         record: Box<PlanRecord>,
         /// `live`, or `dry` for a dry run.
         mode: String,
-        /// Host and local user, for the audit.
+        /// Local user and host, `user@host`, for the audit.
         by: String,
         /// How the machine was set up: what resuming needs besides the plan.
         #[serde(default)]
         config: Box<Config>,
+        /// E-mail of the account whose token is used; `None` when it may not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// The incident it belongs to (`--incident`), as the team's own records name it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incident: Option<String>,
+        /// Why it was begun (`--reason`), in a person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The run was taken up again after a pause, or after its process died.
     Resumed {
@@ -42,8 +51,11 @@ pub enum Event {
         /// The record it goes on with, when the runbook's text or the target was accepted as changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         record: Option<Box<PlanRecord>>,
-        /// Host and local user.
+        /// Local user and host, `user@host`.
         by: String,
+        /// E-mail of the account whose token is used; `None` when it may not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
         /// The step it goes on with.
         at: Option<String>,
         /// Requests of which nobody knows whether they took effect: each is read back first.

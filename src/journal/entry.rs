@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::{FORMAT, Head};
 use crate::engine::Event;
-
-/// Version of the stored format. A reader refuses by name what it does not know.
-pub const FORMAT: u32 = 1;
 
 /// One event as stored: its place, its time, and a checksum chained to the line before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,19 +19,11 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// The checksum of a line, over the one before and its own text.
-pub(super) fn chained(before: u32, body: &str) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&before.to_le_bytes());
-    hasher.update(body.as_bytes());
-    hasher.finalize()
-}
-
 /// Writes a line: checksum first, so that a torn line is seen at once.
-pub(super) fn encode(before: u32, entry: &Entry) -> Result<(String, u32), serde_json::Error> {
+pub(super) fn encode(before: &Head, entry: &Entry) -> Result<(String, Head), serde_json::Error> {
     let body = serde_json::to_string(entry)?;
-    let crc = chained(before, &body);
-    Ok((format!("{crc:08x} {body}\n"), crc))
+    let head = before.after(&body);
+    Ok((format!("{} {body}\n", head.short()), head))
 }
 
 /// What can be wrong with a stored journal.
@@ -59,7 +49,7 @@ pub enum JournalError {
     },
     /// A format that this version does not read.
     #[error(
-        "the journal {path} is of format {found}; this tool reads format {FORMAT}. Use the version that wrote it"
+        "the journal {path} is of format {found}; this tool reads formats 1 to {FORMAT}. Use the version that wrote it"
     )]
     Format {
         /// The file.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::entry::{Entry, FORMAT, JournalError, chained};
+use super::chain::{FORMAT, Head, first_line};
+use super::entry::{Entry, JournalError};
 
 /// A journal as read.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,8 +13,10 @@ pub struct Recorded {
     pub entries: Vec<Entry>,
     /// The last line was torn (the machine or the process died while writing it) and was dropped.
     pub torn: bool,
-    /// The checksum of the last entry: the head of the chain.
-    pub head: u32,
+    /// The head of the chain after each entry.
+    pub heads: Vec<Head>,
+    /// The head of the chain, after the last entry. It also tells the format.
+    pub head: Head,
     /// Length of what is whole, in bytes: where a journal that is gone on with is written to.
     pub length: u64,
 }
@@ -32,20 +35,20 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
         return Err(JournalError::Empty { path: path.to_owned() });
     };
     let header = String::from_utf8_lossy(header);
-    if header != format!("runbook journal {FORMAT}") {
-        let found =
-            crate::source::escape_controls(header.strip_prefix("runbook journal ").unwrap_or("unknown"))
-                .into_owned();
+    let format = header.strip_prefix("runbook journal ");
+    let known = (1..=FORMAT).find(|format| header == first_line(*format));
+    let Some(mut head) = known.and_then(Head::begin) else {
+        let found = crate::source::escape_controls(format.unwrap_or("unknown")).into_owned();
         return Err(JournalError::Format { path: path.to_owned(), found: found.chars().take(40).collect() });
-    }
-    let mut entries = Vec::new();
-    let mut head = 0;
+    };
+    let (mut entries, mut heads) = (Vec::new(), Vec::new());
     for (index, line) in lines.iter().enumerate() {
         let number = index + 2;
-        match parse(line, head, entries.len() as u64 + 1) {
-            Ok((entry, crc)) => {
+        match parse(line, &head, entries.len() as u64 + 1) {
+            Ok((entry, after)) => {
                 entries.push(entry);
-                head = crc;
+                heads.push(after);
+                head = after;
             }
             // A line ends with its newline, and nothing is written after a failed write: a whole line that does not
             // fit is no accident of a crash.
@@ -55,21 +58,25 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
     if entries.is_empty() {
         return Err(JournalError::Empty { path: path.to_owned() });
     }
-    Ok(Recorded { entries, torn, head, length: (bytes.len() - tail.len()) as u64 })
+    Ok(Recorded { entries, torn, heads, head, length: (bytes.len() - tail.len()) as u64 })
 }
 
-fn parse(line: &[u8], before: u32, expected: u64) -> Result<(Entry, u32), String> {
+fn parse(line: &[u8], before: &Head, expected: u64) -> Result<(Entry, Head), String> {
     let text = std::str::from_utf8(line).map_err(|_| "it is not text".to_owned())?;
     let (sum, body) = text.split_once(' ').ok_or_else(|| "cut before its checksum ended".to_owned())?;
-    let sum = u32::from_str_radix(sum, 16).map_err(|_| "its checksum is not readable".to_owned())?;
-    if chained(before, body) != sum {
-        return Err("its checksum does not fit: it, or a line before it, was changed".to_owned());
+    let head = before.after(body);
+    if head.short() != sum {
+        return Err(if sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            "its checksum does not fit: it, or a line before it, was changed".to_owned()
+        } else {
+            "its checksum is not readable".to_owned()
+        });
     }
     let entry: Entry = serde_json::from_str(body).map_err(|error| format!("it is not an event: {error}"))?;
     if entry.seq != expected {
         return Err(format!("it is entry {}, and {expected} was expected", entry.seq));
     }
-    Ok((entry, sum))
+    Ok((entry, head))
 }
 
 /// Reads the journal of a run's folder.
@@ -85,14 +92,6 @@ pub fn read_run(folder: &Path) -> Result<Recorded, JournalError> {
     read(&path.display().to_string(), &bytes)
 }
 
-/// Checks a journal's chain and gives its head.
-///
-/// # Errors
-/// As [`read_run`].
-pub fn verify(folder: &Path) -> Result<(usize, u32), JournalError> {
-    read_run(folder).map(|recorded| (recorded.entries.len(), recorded.head))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -102,32 +101,40 @@ mod tests {
     use crate::engine::Event;
 
     fn journal(count: u64) -> Vec<u8> {
-        let mut bytes = format!("runbook journal {FORMAT}\n").into_bytes();
-        let mut head = 0;
+        journal_of(FORMAT, count)
+    }
+
+    fn journal_of(format: u32, count: u64) -> Vec<u8> {
+        let mut bytes = format!("{}\n", first_line(format)).into_bytes();
+        let mut head = Head::begin(format).unwrap();
         for seq in 1..=count {
             let event = Event::Notice { text: format!("number {seq}") };
             let entry = Entry { seq, at: jiff::Timestamp::UNIX_EPOCH, emergency: None, event };
-            let (line, crc) = encode(head, &entry).unwrap();
+            let (line, after) = encode(&head, &entry).unwrap();
             bytes.extend_from_slice(line.as_bytes());
-            head = crc;
+            head = after;
         }
         bytes
     }
 
     #[test]
     fn what_was_written_is_read() {
-        let recorded = read("j", &journal(3)).unwrap();
-        assert_eq!((recorded.entries.len(), recorded.torn), (3, false));
+        for format in 1..=FORMAT {
+            let recorded = read("j", &journal_of(format, 3)).unwrap();
+            assert_eq!((recorded.entries.len(), recorded.torn, recorded.head.format()), (3, false, format));
+        }
     }
 
     #[test]
     fn a_torn_tail_is_dropped_and_a_changed_line_refused() {
-        let whole = journal(3);
-        let torn = read("j", &whole[..whole.len() - 5]).unwrap();
-        assert_eq!((torn.entries.len(), torn.torn), (2, true));
-        let text = String::from_utf8(whole).unwrap().replace("number 2", "number 9");
-        let refused = read("j", text.as_bytes()).unwrap_err().to_string();
-        assert!(refused.contains("line 3"), "{refused}");
+        for format in 1..=FORMAT {
+            let whole = journal_of(format, 3);
+            let torn = read("j", &whole[..whole.len() - 5]).unwrap();
+            assert_eq!((torn.entries.len(), torn.torn), (2, true));
+            let text = String::from_utf8(whole).unwrap().replace("number 2", "number 9");
+            let refused = read("j", text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("line 3"), "{refused}");
+        }
     }
 
     #[test]
@@ -136,8 +143,13 @@ mod tests {
         let without: String =
             whole.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| format!("{l}\n")).collect();
         assert!(matches!(read("j", without.as_bytes()), Err(JournalError::Damaged { line: 3, .. })));
-        let later = whole.replace("runbook journal 1", "runbook journal 9");
-        assert!(matches!(read("j", later.as_bytes()), Err(JournalError::Format { .. })));
+        for other in ["runbook journal 9", "runbook journal 02", "runbook journal", "PK"] {
+            let later = whole.replacen(&first_line(FORMAT), other, 1);
+            assert!(matches!(read("j", later.as_bytes()), Err(JournalError::Format { .. })), "{other}");
+        }
+        // An older format's name on a newer chain is no way round its checksums.
+        let older = whole.replacen(&first_line(FORMAT), &first_line(1), 1);
+        assert!(matches!(read("j", older.as_bytes()), Err(JournalError::Damaged { line: 2, .. })));
         assert!(matches!(read("j", b""), Err(JournalError::Empty { .. })));
     }
 

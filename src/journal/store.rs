@@ -42,6 +42,14 @@ pub struct RunSummary {
     pub runbook: String,
     /// The app.
     pub app: String,
+    /// Who began it, `user@host`.
+    pub by: String,
+    /// The account whose token it used.
+    pub account: Option<String>,
+    /// The incident it belongs to.
+    pub incident: Option<String>,
+    /// Why it was begun.
+    pub reason: Option<String>,
     /// How it ended; `None` = it has not ended, or died.
     pub outcome: Option<Outcome>,
     /// Changes made.
@@ -105,6 +113,16 @@ impl Store {
         Ok(folder)
     }
 
+    /// Where the folder of a run is, or would be.
+    pub fn run_folder(&self, id: &str) -> PathBuf {
+        self.root.join("runs").join(id)
+    }
+
+    /// A place beside the runs, for a folder that is not a run yet.
+    pub(super) fn aside(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// Ids of all runs, newest first.
     ///
     /// # Errors
@@ -159,6 +177,10 @@ impl Store {
             began: None,
             runbook: String::new(),
             app: String::new(),
+            by: String::new(),
+            account: None,
+            incident: None,
+            reason: None,
             outcome: None,
             changes: 0,
             fault: None,
@@ -168,7 +190,9 @@ impl Store {
             Ok(recorded) => {
                 for entry in recorded.entries {
                     match entry.event {
-                        Event::RunStarted { record, .. } => {
+                        Event::RunStarted { record, by, account, incident, reason, .. } => {
+                            (summary.by, summary.account) = (by, account);
+                            (summary.incident, summary.reason) = (incident, reason);
                             summary.began = Some(entry.at);
                             summary.runbook = record.runbook;
                             summary.app = record.target.app;

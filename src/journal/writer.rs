@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::entry::{Entry, FORMAT, encode};
+use super::chain::{FORMAT, Head, first_line};
+use super::entry::{Entry, encode};
 use super::reader::Recorded;
 use super::store::StoreError;
 use crate::engine::Event;
@@ -20,7 +21,7 @@ pub struct Journal {
     file: File,
     samples: File,
     seq: u64,
-    head: u32,
+    head: Head,
     broken: bool,
     emergency: Option<String>,
 }
@@ -42,7 +43,7 @@ impl Journal {
         };
         let mut file = open("journal.jsonl")?;
         let samples = open("samples.jsonl")?;
-        file.write_all(format!("runbook journal {FORMAT}\n").as_bytes())
+        file.write_all(format!("{}\n", first_line(FORMAT)).as_bytes())
             .and_then(|()| file.sync_data())
             .and_then(|()| File::open(folder)?.sync_all())
             .map_err(|error| StoreError::new(folder, "writing to", &error))?;
@@ -52,7 +53,7 @@ impl Journal {
             file,
             samples,
             seq: 0,
-            head: 0,
+            head: Head::fresh(),
             broken: false,
             emergency: None,
         })
@@ -94,9 +95,18 @@ impl Journal {
         &self.folder
     }
 
-    /// The checksum of the last entry: the head of the chain.
-    pub const fn head(&self) -> u32 {
+    /// The journal's file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("journal.jsonl")
+    }
+
+    /// The head of the chain, after the last entry.
+    pub const fn head(&self) -> Head {
         self.head
+    }
+
+    fn stamp(&self, at: jiff::Timestamp) -> Stamp {
+        Stamp { seq: self.seq, at, run: Some(self.run.clone()), head: Some(self.head.to_string()) }
     }
 
     fn fault(&self, error: &std::io::Error) -> Fault {
@@ -141,7 +151,7 @@ impl Record for Journal {
                 serde_json::to_string(&serde_json::json!({ "at": at, "sample": event })).unwrap_or_default();
             let written = self.samples.write_all(format!("{line}\n").as_bytes());
             return match written {
-                Ok(()) => Ok(Stamp { seq: self.seq, at, run: Some(self.run.clone()) }),
+                Ok(()) => Ok(self.stamp(at)),
                 Err(error) => Err(self.fault(&error)),
             };
         }
@@ -150,7 +160,7 @@ impl Record for Journal {
         }
         let emergency = self.emergency.clone();
         let entry = Entry { seq: self.seq + 1, at, emergency, event: event.clone() };
-        let encoded = encode(self.head, &entry)
+        let encoded = encode(&self.head, &entry)
             .map_err(|error| Fault::new(FaultKind::Local, "writing the journal", error.to_string()))?;
         let (line, head) = encoded;
         let written = self
@@ -163,7 +173,7 @@ impl Record for Journal {
         }
         self.seq = entry.seq;
         self.head = head;
-        Ok(Stamp { seq: self.seq, at, run: Some(self.run.clone()) })
+        Ok(self.stamp(at))
     }
 }
 
@@ -176,6 +186,6 @@ pub struct Unrecorded {
 impl Record for Unrecorded {
     fn append(&mut self, _: &Event) -> Result<Stamp, Fault> {
         self.seq += 1;
-        Ok(Stamp { seq: self.seq, at: jiff::Timestamp::now(), run: None })
+        Ok(Stamp { seq: self.seq, at: jiff::Timestamp::now(), run: None, head: None })
     }
 }

@@ -198,6 +198,21 @@ pub(in crate::platform) const PUSH_SETTLE: Duration = Duration::from_secs(60);
 const STATEMENT_SETTLE: Duration = Duration::from_secs(5);
 
 impl Change {
+    /// Whether it ends, replaces or overwrites what serves or is connected now, so that what was there before can be
+    /// looked at no more. A commit is local, and can be taken back.
+    pub const fn is_destructive(&self) -> bool {
+        match self {
+            Self::Restart { .. }
+            | Self::Scale { .. }
+            | Self::Rollback { .. }
+            | Self::Promote { .. }
+            | Self::Kill { .. }
+            | Self::Push { .. }
+            | Self::Command { .. } => true,
+            Self::Commit { .. } | Self::Revert { .. } => false,
+        }
+    }
+
     /// How long after its intention this change may still take effect when its process has died: what the settle rule
     /// waits before it believes that it did not happen. Local programs end before a run is taken up again: they hold its
     /// lease as long as they live.

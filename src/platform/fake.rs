@@ -13,6 +13,7 @@ use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, ReleaseStatus, Slug, TreeChange, TreeState,
 };
+use super::inventory::{DatabaseSession, Figure};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use crate::health::{DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample};
 
@@ -418,6 +419,15 @@ impl DatabaseReads for World {
     }
     fn census(&self) -> Result<Census, Fault> {
         Ok(Census::default())
+    }
+    fn sessions(&self) -> Result<Vec<DatabaseSession>, Fault> {
+        Ok(Vec::new())
+    }
+    fn counters(&self) -> Result<Vec<Figure>, Fault> {
+        Ok(vec![Figure { name: "threads_connected".into(), value: "1".into() }])
+    }
+    fn settings(&self) -> Result<Vec<Figure>, Fault> {
+        Ok(vec![Figure { name: "max_connections".into(), value: LIMIT.to_string() }])
     }
     fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
         String::new()

@@ -14,6 +14,7 @@ mod error;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fake;
+mod inventory;
 mod lock;
 pub mod netrc;
 mod open;
@@ -34,6 +35,7 @@ pub use facts::{
     Formation, IdleSession, LogLine, Release, ReleaseStatus, Running, Slug, Statement, Transaction,
     TreeChange, TreeState,
 };
+pub use inventory::{DatabaseSession, Figure};
 pub use lock::{Card, LockHolder, LockState};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};

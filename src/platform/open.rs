@@ -71,6 +71,8 @@ pub struct Opened {
     pub database: Option<String>,
     /// What the person should know before the plan.
     pub notes: Vec<String>,
+    /// Takes the secrets in use out of texts.
+    pub redactor: Redactor,
     held: Option<Arc<Database>>,
     children: Held,
 }
@@ -109,7 +111,6 @@ pub fn install_crypto() {
 ///
 /// # Errors
 /// Wrong credentials, an unknown app, a database that is not the app's, a server that is not MariaDB.
-#[expect(clippy::needless_pass_by_value, reason = "credentials end here: nobody else keeps them")]
 pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let bucket = Arc::new(Bucket::default());
     let options = |pages: Option<String>, token: Secret| HerokuOptions {
@@ -199,6 +200,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         account,
         database: name,
         notes,
+        redactor: credentials.redactor,
         held: database,
         children,
     })

@@ -8,6 +8,7 @@ use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
+use super::inventory::{DatabaseSession, Figure};
 use super::lock::LockState;
 use crate::health::{DatabaseReading, PageReading, Reading};
 
@@ -68,6 +69,12 @@ pub trait DatabaseReads: Send + Sync {
     fn lock(&self) -> LockState {
         LockState::Unasked
     }
+    /// Every session that the account can see, the longest first, statements digested; at most 2000.
+    fn sessions(&self) -> Result<Vec<DatabaseSession>, Fault>;
+    /// The server's counters of connections, statements, locks and load since it started.
+    fn counters(&self) -> Result<Vec<Figure>, Fault>;
+    /// The server's settings of connections, timeouts and locks.
+    fn settings(&self) -> Result<Vec<Figure>, Fault>;
     /// The SQL that a kill of these sessions by `rule` would send, for previews.
     fn kill_sql(&self, victims: &[super::change::Victim], rule: &KillRule) -> String;
     /// The time to leave between two samples where `wanted` is wished: longer while the account's hourly limit of

@@ -35,6 +35,25 @@ impl Redactor {
         }
     }
 
+    /// Adds a secret as it is and as it stands within JSON.
+    pub fn learn_as_written(&self, text: &str) {
+        self.learn(&Secret::from(text.to_owned()));
+        let escaped = serde_json::Value::from(text).to_string();
+        self.learn(&Secret::from(escaped[1..escaped.len() - 1].to_owned()));
+    }
+
+    /// Whether a secret in use stands in the text.
+    pub fn finds(&self, text: &str) -> bool {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
+    /// Whether the text holds what is secret whatever its value: a token, a signed URL, a password in a URL.
+    pub fn suspects(text: &str) -> bool {
+        // At quotes too: a line of JSON may be one word, with a URL here and an `@` there.
+        text.split([' ', '"']).any(|word| clean_word(word) != word)
+    }
+
     /// The text without known secrets, tokens, signed URLs and passwords inside URLs; control characters escaped.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -105,7 +124,13 @@ mod tests {
             ("esc \u{1b}[31m", "esc \\x1b[31m"),
         ] {
             assert_eq!(redactor.clean(text), clean);
+            assert!(!redactor.finds(clean) && !Redactor::suspects(clean), "what is clean stays so: {clean}");
         }
+        assert!(redactor.finds("a s3cret-pass b") && !Redactor::suspects("a s3cret-pass b"));
+        redactor.learn_as_written("quo\"te");
+        assert!(redactor.finds(&serde_json::json!({ "a": "quo\"te" }).to_string()));
+        assert!(!Redactor::suspects(r#"{"api":"http://h:1","database":"u@h:2/d"}"#));
+        assert!(Redactor::suspects("at mysql://u:p@h/d"));
         assert!(!format!("{redactor:?}").contains("s3cret"));
     }
 }

@@ -124,7 +124,7 @@ mod tests {
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let mut detached = Detached::new(Stuck { go, heard: Arc::clone(&heard), begun });
-        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None };
+        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None, head: None };
         for number in 0..3 {
             detached.event(&stamp, &Event::Notice { text: number.to_string() });
         }

@@ -43,6 +43,10 @@ impl<W: Write> Listener for JsonLines<W> {
             bare(&mut event);
             if let Json::Object(mut event) = event {
                 spread_status(&mut event);
+                if event.get("type").is_some_and(|kind| kind == "run_finished") {
+                    // Noted elsewhere, it shows a later change of the journal.
+                    event.insert("head".to_owned(), json!(stamp.head));
+                }
                 for (key, value) in event {
                     line.entry(key).or_insert(value);
                 }
@@ -113,7 +117,7 @@ mod tests {
             after: std::iter::once((Metric::Usage, Value::Ratio(0.1))).collect(),
             took_ms: 5,
         };
-        let stamp = Stamp { seq: 9, at: jiff::Timestamp::UNIX_EPOCH, run: Some("r".into()) };
+        let stamp = Stamp { seq: 9, at: jiff::Timestamp::UNIX_EPOCH, run: Some("r".into()), head: None };
         JsonLines::new(&mut out, Arc::default()).event(&stamp, &event);
         let line: Json = serde_json::from_slice(&out).unwrap();
         assert_eq!(
@@ -129,7 +133,7 @@ mod tests {
     fn an_emergency_is_on_every_line() {
         let mut out = Vec::new();
         let events = [Event::Notice { text: "one".into() }, Event::Notice { text: "two".into() }];
-        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None };
+        let stamp = Stamp { seq: 1, at: jiff::Timestamp::UNIX_EPOCH, run: None, head: None };
         let mut lines = JsonLines::new(&mut out, Arc::default()).in_emergency(Some("the site is down"));
         for event in &events {
             lines.event(&stamp, event);

@@ -21,7 +21,7 @@ pub use plan_view::{PlanView, plan_view};
 pub use prompt::{Terminal, Unattended};
 pub use summary::Summary;
 pub use table::Table;
-pub use words::{failure_lines, step_line, wrap};
+pub use words::{asked_for, failure_lines, step_line, wrap};
 
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Live, Measurements};

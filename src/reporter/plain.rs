@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::words::{
-    clauses, connections, evidence_lines, failure_lines, fault_lines, gate, metric, step_line, wrap,
+    asked_for, clauses, connections, evidence_lines, failure_lines, fault_lines, gate, metric, step_line,
+    wrap,
 };
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, GateKind, StepStatus};
@@ -99,6 +100,9 @@ impl<W: Write> Listener for Plain<W> {
         match event {
             Event::RunStarted { run, record, .. } => {
                 self.say(stamp, &format!("run {run}: {} on {}", record.runbook, record.target.app));
+                if let Some(why) = asked_for(event) {
+                    self.say(stamp, &why);
+                }
             }
             Event::Resumed { by, at, in_doubt, again, .. } => {
                 let at = at.as_deref().unwrap_or("its end");

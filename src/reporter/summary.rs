@@ -39,6 +39,10 @@ pub struct Summary {
     app: String,
     run: Option<String>,
     emergency: Option<String>,
+    /// Where its journal is kept.
+    kept: Option<String>,
+    /// The head of the journal's chain at its end.
+    head: Option<String>,
     rungs: Vec<String>,
     steps: Vec<StepRow>,
     /// Steps of the plan, rungs included.
@@ -66,7 +70,7 @@ struct End {
 }
 
 impl Listener for Summary {
-    fn event(&mut self, _: &Stamp, event: &Event) {
+    fn event(&mut self, stamp: &Stamp, event: &Event) {
         match event {
             Event::RunStarted { run, record, .. } => {
                 self.run = Some(run.clone());
@@ -113,6 +117,7 @@ impl Listener for Summary {
                 after: after.clone(),
             }),
             Event::RunFinished { outcome, why, before, after, took_ms, tally, next, .. } => {
+                self.head.clone_from(&stamp.head);
                 self.end = Some(End {
                     outcome: *outcome,
                     why: why.clone(),
@@ -132,6 +137,13 @@ impl Listener for Summary {
 }
 
 impl Summary {
+    /// Says where the journal is kept, to be shown with the head of its chain.
+    #[must_use]
+    pub fn kept_at(mut self, journal: &std::path::Path) -> Self {
+        self.kept = Some(crate::source::escape_controls(&journal.display().to_string()).into_owned());
+        self
+    }
+
     /// Changes that were begun, and of which it is not known how they ended.
     fn in_doubt(&self) -> impl Iterator<Item = String> {
         self.intended
@@ -169,6 +181,27 @@ impl Summary {
             say("nothing was changed.");
         }
         out
+    }
+
+    /// How it goes on, what it used, and where it is written down.
+    fn record_lines(&self, end: &End) -> Vec<String> {
+        let Some(run) = &self.run else { return Vec::new() };
+        let mut lines = Vec::new();
+        if end.outcome != Outcome::Done {
+            lines.push(format!("to go on: `runbook resume {run}`"));
+        }
+        if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
+            lines.push(format!("to undo it: `runbook undo {run}`"));
+        }
+        lines.push(format!(
+            "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
+            end.samples, end.api_calls, end.logins
+        ));
+        if let (Some(kept), Some(head)) = (&self.kept, &self.head) {
+            // As many digits as the journal's lines carry.
+            lines.push(format!("journal: {kept}, head {}", head.get(..16).unwrap_or(head)));
+        }
+        lines
     }
 
     /// Draws it for a screen of `width`.
@@ -260,17 +293,8 @@ impl Summary {
         for line in emergency.chain(end.next.iter().map(|next| format!("next: {next}"))) {
             say(&line);
         }
-        if let Some(run) = &self.run {
-            if end.outcome != Outcome::Done {
-                say(&format!("to go on: `runbook resume {run}`"));
-            }
-            if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
-                say(&format!("to undo it: `runbook undo {run}`"));
-            }
-            say(&format!(
-                "run {run}: {} samples, {} API calls, {} database logins; `runbook show {run}` tells it again",
-                end.samples, end.api_calls, end.logins
-            ));
+        for line in self.record_lines(end) {
+            say(&line);
         }
         out
     }

@@ -1,7 +1,7 @@
 //! How things are said, once for every reporter.
 
 use crate::action::Failure;
-use crate::engine::{GateKind, Measurements, StepStatus};
+use crate::engine::{Event, GateKind, Measurements, StepStatus};
 use crate::expr::{Evaluation, Truth};
 use crate::health::{Metric, Value, show_seconds};
 use crate::platform::Fault;
@@ -23,6 +23,22 @@ pub(crate) fn connections(metrics: &Measurements) -> String {
         (None, _, Some(_)) => "full: every login is refused".to_owned(),
         _ => "unknown".to_owned(),
     }
+}
+
+/// Who began a run, with whose token, for which incident and why; `None` for another event.
+pub fn asked_for(event: &Event) -> Option<String> {
+    let Event::RunStarted { by, account, incident, reason, .. } = event else { return None };
+    let mut text = format!("by {by}");
+    if let Some(account) = account {
+        text.push_str(&format!(" ({account})"));
+    }
+    if let Some(incident) = incident {
+        text.push_str(&format!(", incident {incident}"));
+    }
+    if let Some(reason) = reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    Some(crate::source::escape_controls(&text).into_owned())
 }
 
 /// A mark and a word for how a step ended: the word alone is enough.

@@ -122,7 +122,8 @@ pub fn git(dir: &Path, arguments: &[&str]) -> String {
 /// What a dry run must leave as it was, and a live run changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
-    /// Requests to the platform other than GET, pushes included: a dry run is to send none.
+    /// Requests that change something on the platform, pushes included. A log session is a POST, and changes nothing;
+    /// that a dry run asks for none either is tried where every request of it is looked at.
     pub mutating: usize,
     /// KILL statements that the server executed.
     pub kills: u64,
@@ -235,7 +236,7 @@ impl Lab {
         let log = std::fs::read(self.status["general_log"].as_str().expect("a path")).expect("readable");
         let log = String::from_utf8_lossy(&log).to_uppercase();
         Traces {
-            mutating: self.requests().iter().filter(|request| request["method"] != "GET").count(),
+            mutating: self.requests().iter().filter(|request| changes(request)).count(),
             kills: self.look()["database"]["kills"].as_u64().expect("a count"),
             set_global: log.matches("SET GLOBAL").count(),
             git: format!(
@@ -430,6 +431,12 @@ pub fn http(base: &str, method: &str, path: &str, headers: &str, body: &str) -> 
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
     let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a status");
     Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// Whether a request of the platform's log changes something there.
+pub fn changes(request: &Json) -> bool {
+    request["method"] != "GET"
+        && !request["path"].as_str().is_some_and(|path| path.ends_with("/log-sessions"))
 }
 
 /// Waits on a condition, bounded.

@@ -20,6 +20,7 @@ use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::Clock;
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
 use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
+use crate::platform::inventory::{DatabaseSession, Figure};
 use crate::platform::lock::{Card, LockState};
 use crate::platform::reads::DatabaseReads;
 use crate::platform::writes::DatabaseWrites;
@@ -342,6 +343,18 @@ impl DatabaseReads for Database {
             }
             Unserved::Ended => "the connection was closed".to_owned(),
         })
+    }
+
+    fn sessions(&self) -> Result<Vec<DatabaseSession>, Fault> {
+        self.read("listing the sessions", None, Session::sessions)
+    }
+
+    fn counters(&self) -> Result<Vec<Figure>, Fault> {
+        self.read("reading the server's counters", None, Session::counters)
+    }
+
+    fn settings(&self) -> Result<Vec<Figure>, Fault> {
+        self.read("reading the server's settings", None, Session::settings)
     }
 
     fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {

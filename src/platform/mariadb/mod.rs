@@ -11,6 +11,7 @@ mod digest;
 mod doing;
 mod fault;
 mod handle;
+mod inventory;
 mod kill;
 mod lock;
 mod options;

@@ -8,6 +8,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::text::escape;
+use crate::platform::secret::Redactor;
 
 /// Port of MariaDB where a URL names none.
 const DEFAULT_PORT: u16 = 3306;
@@ -109,6 +110,11 @@ impl DatabaseUrl {
     /// The user.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Teaches `redactor` the password, also as it stands within JSON. It does not leave the platform otherwise.
+    pub fn teach(&self, redactor: &Redactor) {
+        redactor.learn_as_written(self.password());
     }
 
     /// The password, for the login alone.
