@@ -29,7 +29,16 @@ pub fn answer(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Re
             world.faults.clear();
             reply(request, 201, &json!({}))
         }
+        "/lab/faults" if text.is_empty() => {
+            let figures = world.faults.figures();
+            reply(request, 200, &figures)
+        }
         "/lab/faults" => match serde_json::from_str::<Order>(text) {
+            Ok(order) if !order.possible() => reply(
+                request,
+                400,
+                &json!({ "error": "a push lands later only unheard: lose-answer, silence" }),
+            ),
             Ok(order) => {
                 world.faults.add(order);
                 reply(request, 201, &json!({}))
