@@ -522,6 +522,7 @@ fn a_request_can_be_lost_and_take_effect_later_though_the_client_is_gone() {
     lab.fault(&json!({
         "door": "git", "method": "POST", "path": "git-receive-pack", "fault": "silence", "lands_after_ms": 1500,
     }));
+    #[expect(clippy::disallowed_methods, reason = "a push that is killed, as a person's is")]
     let mut push = Command::new("git")
         .arg("-C")
         .arg(&lab.wiki)
