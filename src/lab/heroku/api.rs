@@ -181,14 +181,21 @@ fn answer_with(world: &Arc<World>, call: Call, hit: Option<&Hit>) -> Answer {
                 dyno["state"] = json!(state);
             }
         }
-        Kind::Frozen if answer.status == 200 => {
-            answer.body = world.faults.frozen(&call.path, &answer.body);
-            answer.fact = "§5 Lists may be stale";
+        Kind::Frozen => {
+            if let Some(body) = world.faults.frozen(&call.path) {
+                (answer.body, answer.fact) = (body, "§5 Lists may be stale");
+            }
         }
         Kind::Revoke => world.faults.revoke(),
         _ => {}
     }
     answer
+}
+
+/// Keeps the answer to a read as it is now, for the faults that want it.
+pub fn freeze(world: &Arc<World>, path: &str) {
+    let call = Call { method: "GET".to_owned(), path: path.to_owned(), range: None, body: Json::Null };
+    world.faults.freeze(path, route(world, &call).body);
 }
 
 /// Does it later, whoever has gone by then; not when the lab ends before.

@@ -41,7 +41,7 @@ pub enum Kind {
     Revoke,
     /// The dynos in the answer are in this state.
     State(String),
-    /// The answer is that to the first request which this order hit: what has changed since is not seen.
+    /// The answer is what it was when this was ordered: what has changed since is not seen. `path` is whole.
     Frozen,
     /// Lists come in pages of this many (facts §1: 206 and `Next-Range`).
     Pages(usize),
@@ -81,6 +81,8 @@ pub struct Order {
     /// How often (1 when absent).
     #[serde(default = "once")]
     pub times: u32,
+    /// It waits until a request with this method has come.
+    pub after: Option<String>,
     /// What was asked for takes effect only this many milliseconds after the request was read, whoever has gone by
     /// then; the answer, when the fault leaves one, does not wait for it.
     pub lands_after_ms: Option<u64>,
@@ -125,6 +127,11 @@ impl Faults {
         whole(&self.orders).push(order);
     }
 
+    /// The answer to `path` as it is now, for [`Kind::Frozen`].
+    pub fn freeze(&self, path: &str, body: Json) {
+        whole(&self.frozen).insert(path.to_owned(), body);
+    }
+
     /// Forgets those that wait, and takes the token again. What is to land later still lands.
     pub fn clear(&self) {
         whole(&self.orders).clear();
@@ -134,21 +141,29 @@ impl Faults {
 
     /// The fault that hits this, used up by asking.
     pub fn take(&self, door: Door, method: &str, path: &str) -> Option<Hit> {
-        let mut orders = whole(&self.orders);
-        let order = orders.iter_mut().find(|order| {
-            order.times > 0
-                && order.door == door
-                && order.method.as_deref().is_none_or(|wanted| wanted == method)
-                && path.contains(&order.path)
-        })?;
-        order.times -= 1;
-        let hit = Hit { kind: order.fault.clone(), lands_after: order.lands_after_ms };
-        drop(orders);
+        let hit = self.find(door, method, path);
+        for order in whole(&self.orders).iter_mut().filter(|order| order.after.as_deref() == Some(method)) {
+            order.after = None;
+        }
+        let hit = hit?;
         self.hit.fetch_add(1, Ordering::SeqCst);
         if hit.lands_after.is_some() {
             self.landing.fetch_add(1, Ordering::SeqCst);
         }
         Some(hit)
+    }
+
+    fn find(&self, door: Door, method: &str, path: &str) -> Option<Hit> {
+        let mut orders = whole(&self.orders);
+        let order = orders.iter_mut().find(|order| {
+            order.times > 0
+                && order.after.is_none()
+                && order.door == door
+                && order.method.as_deref().is_none_or(|wanted| wanted == method)
+                && path.contains(&order.path)
+        })?;
+        order.times -= 1;
+        Some(Hit { kind: order.fault.clone(), lands_after: order.lands_after_ms })
     }
 
     /// What was to land later has landed.
@@ -165,9 +180,9 @@ impl Faults {
         self.revoked.load(Ordering::SeqCst)
     }
 
-    /// The first answer to this path since it was frozen.
-    pub fn frozen(&self, path: &str, now: &Json) -> Json {
-        whole(&self.frozen).entry(path.to_owned()).or_insert_with(|| now.clone()).clone()
+    /// The answer to this path when it was frozen.
+    pub fn frozen(&self, path: &str) -> Option<Json> {
+        whole(&self.frozen).get(path).cloned()
     }
 
     /// Orders that wait to hit, hits so far, and what is still to land, for tests.
