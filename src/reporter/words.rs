@@ -3,7 +3,7 @@
 use crate::action::Failure;
 use crate::engine::{GateKind, Measurements, StepStatus};
 use crate::expr::{Evaluation, Truth};
-use crate::health::{Metric, Value, show_seconds};
+use crate::health::{DatabaseReading, Metric, Sample, Value, show_seconds};
 use crate::platform::Fault;
 
 /// A time in milliseconds.
@@ -22,6 +22,18 @@ pub(crate) fn connections(metrics: &Measurements) -> String {
         (Some(used), Some(limit), Some(usage)) => format!("{used}/{limit} ({usage})"),
         (None, _, Some(_)) => "full: every login is refused".to_owned(),
         _ => "unknown".to_owned(),
+    }
+}
+
+/// Why a sample has no numbers of the database: ` (no answer in time)`; empty when it has, or was not asked for any.
+pub(crate) fn without_numbers(sample: &Sample) -> String {
+    match &sample.database {
+        DatabaseReading::Measured(_) | DatabaseReading::Unknown(_) => String::new(),
+        DatabaseReading::Refused { code: 1203 | 1226, .. } => {
+            " (this account has all the connections it may have)".to_owned()
+        }
+        DatabaseReading::Refused { code, .. } => format!(" (error {code})"),
+        DatabaseReading::Failed(fault) => format!(" ({})", fault.message),
     }
 }
 
