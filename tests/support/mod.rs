@@ -8,6 +8,9 @@
     reason = "a test says by panicking what it missed, and starts the binary as a person does"
 )]
 
+pub mod shared;
+pub mod table;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
