@@ -36,3 +36,16 @@ fn each_fault_has_its_row() {
         .collect();
     TABLE.only(&names);
 }
+
+#[test]
+fn what_differs_from_run_to_run_has_stand_ins() {
+    for (line, same) in [
+        ("restart: failed in 913ms — again in 1.2 s", "restart: failed in N s — again in N s"),
+        ("POST http://127.0.0.1:41685/wizzypedia.git: v12", "POST http://127.0.0.1:PORT/wizzypedia.git: vN"),
+        ("pushing 42785674 by me@here (pid 77)", "pushing COMMIT by USER@HOST (pid N)"),
+        ("in /tmp/rbx/lab/state/runs/20261125-095536-5syd:", "in /…/state/runs/RUN:"),
+        ("error 1040, 401 of 2 dynos", "error 1040, 401 of 2 dynos"),
+    ] {
+        assert_eq!(support::table::steady(line), same);
+    }
+}

@@ -115,6 +115,28 @@ fn its_own_connection_is_killed() {
 }
 
 #[test]
+fn the_password_is_rotated() {
+    let mut case = Case::begin("1045 in the middle of a run: the password is rotated, the connection closed");
+    let steps = "steps:
+  - id: watch
+    wait: { until: used > 0, for: 4s, within: 10s }
+";
+    let run = case.start(&[], steps);
+    case.written("step_started");
+    let mut overseer = case.lab.overseer();
+    let password = case.lab.secrets().pop().expect("a password");
+    overseer.query_drop("ALTER USER wiki@'%' IDENTIFIED BY 'rotated'").expect("rotated");
+    let oldest = "SELECT id FROM information_schema.processlist WHERE user='wiki' ORDER BY id LIMIT 1";
+    let own: u64 = overseer.query_first(oldest).expect("an answer").expect("the run's session");
+    overseer.query_drop(format!("KILL {own}")).expect("killed");
+    case.own_kill();
+    let ran = ended(run).expect(4);
+    overseer.query_drop(format!("ALTER USER wiki@'%' IDENTIFIED BY '{password}'")).expect("as before");
+    assert!(ran.stderr.contains("1045"), "the reason is said: {}", ran.stderr);
+    case.end(&ran, &["connections unknown", "watch: gate stayed shut"]);
+}
+
+#[test]
 fn the_server_is_restarted() {
     let case = Case::begin("the database server is restarted in the middle of a run");
     let run = case.start(&[], WATCH);

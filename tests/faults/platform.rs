@@ -193,6 +193,10 @@ fn a_token_that_is_revoked_in_the_middle() {
     let ran = case.run(RESTART).expect(5);
     assert_eq!(case.requests(), ["DELETE /dynos"]);
     assert!(ran.stderr.contains("heroku auth:token"), "{}", ran.stderr);
+    // With a token that is taken it goes on where it was: the proof is missing, not the restart.
+    case.lab.no_faults();
+    case.lab.run(&["resume", "--yes"]).expect(0);
+    assert_eq!(case.requests(), ["DELETE /dynos"], "still once");
     case.end(&ran, &["unauthorized"]);
 }
 
