@@ -478,3 +478,72 @@ fn deploy_fix_heals_in_less_time_than_the_guide_by_hand() {
     assert!(seconds.len() == 2 && seconds[0] < seconds[1] && seconds[1] >= 30, "{line}");
     assert!(!dir.exists());
 }
+
+#[test]
+fn a_request_can_be_lost_and_take_effect_later_though_the_client_is_gone() {
+    let lab = Lab::up(&["--scenario=quiet"]);
+    let releases = |lab: &Lab| {
+        let list = lab.app("GET", "/releases", &Json::Null).expect(200).json();
+        list.as_array().expect("a list").clone()
+    };
+    let before = releases(&lab);
+    let old = before.iter().rev().filter(|known| known["eligible_for_rollback"] == true).nth(1);
+    let body = json!({ "release": old.expect("an earlier release")["id"] });
+    let order = |fault: &str| json!({ "method": "POST", "path": "/releases", "fault": fault, "lands_after_ms": 1500 });
+
+    // Gone before an answer could come.
+    lab.fault(&order("silence"));
+    lab.send_and_leave("POST", "/releases", &body);
+    until("it has been read", Duration::from_secs(5), || lab.faults()["landing"] == 1);
+    assert_eq!(releases(&lab).len(), before.len(), "not yet");
+    lab.landed();
+    assert_eq!(releases(&lab).len(), before.len() + 1, "later, once");
+
+    // The connection breaks at once; and an answer of the edge, while the platform acts behind it.
+    let edge = json!({
+        "method": "POST", "path": "/releases", "fault": { "html-with": 502 }, "lands_after_ms": 1500,
+    });
+    lab.fault(&edge);
+    lab.app("POST", "/releases", &body).expect(502);
+    assert_eq!(releases(&lab).len(), before.len() + 1, "not yet");
+    lab.landed();
+    assert_eq!(releases(&lab).len(), before.len() + 2);
+
+    // A push: whoever pushes is gone, and the build, the release and the ref come later.
+    let url = &lab.environment["HEROKU_GIT_URL"];
+    let key = &lab.environment["HEROKU_API_KEY"];
+    let remote = format!("{}/wizzypedia.git", url.replace("http://", &format!("http://heroku:{key}@")));
+    let live = || git(&lab.wiki, &["ls-remote", &remote, "refs/heads/master"]);
+    let pushed = live();
+    git(
+        &lab.wiki,
+        &["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "x"],
+    );
+    lab.fault(&json!({
+        "door": "git", "method": "POST", "path": "git-receive-pack", "fault": "silence", "lands_after_ms": 1500,
+    }));
+    #[expect(clippy::disallowed_methods, reason = "a push that is killed, as a person's is")]
+    let mut push = Command::new("git")
+        .arg("-C")
+        .arg(&lab.wiki)
+        .args(["push", "-q", &remote, "HEAD:master"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("git starts");
+    until("the pack has been read", Duration::from_secs(10), || lab.faults()["landing"] == 1);
+    push.kill().expect("it was ours");
+    push.wait().expect("it is gone");
+    assert_eq!(live(), pushed, "not yet");
+    lab.landed();
+    assert_ne!(live(), pushed, "later");
+    assert_eq!(releases(&lab).len(), before.len() + 3);
+
+    // What cannot be done is refused.
+    let refused = lab.ask(
+        "POST",
+        "/lab/faults",
+        &lab.authorized(),
+        &json!({ "door": "git", "fault": "cut", "lands_after_ms": 1 }).to_string(),
+    );
+    assert_eq!(refused.status, 400, "{refused:?}");
+}

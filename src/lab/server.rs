@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -34,11 +35,18 @@ pub struct Options {
 
 /// A running server; dropping it ends it.
 pub struct Server {
-    child: Child,
-    _watched: Watched,
+    process: Arc<Mutex<Process>>,
     options: Options,
     port: u16,
     extra_port: u16,
+}
+
+/// Its process of now.
+struct Process {
+    child: Child,
+    watched: Watched,
+    /// The lab ends: it stays down.
+    ending: bool,
 }
 
 /// What the server counts; the lab's own sessions are not in `used`.
@@ -134,12 +142,18 @@ impl Server {
         // A free port may be taken between the look and the start: a few tries.
         for _ in 0..3 {
             let (port, extra_port) = (door::free_port()?, door::free_port()?);
-            let child = Self::spawn(&program, options, &data, &init, port, extra_port, root)?;
+            let spawn = {
+                let (program, options) = (program.clone(), options.clone());
+                let (data, init) = (data.clone(), init.clone());
+                move || Self::spawn(&program, &options, &data, &init, port, extra_port, root)
+            };
+            let child = spawn()?;
             let watched = watch.over(child.id());
-            let mut server = Self { child, _watched: watched, options: options.clone(), port, extra_port };
+            let process = Arc::new(Mutex::new(Process { child, watched, ending: false }));
+            let server = Self { process, options: options.clone(), port, extra_port };
             let mut died = false;
             let ready = door::wait_until(Duration::from_secs(60), || {
-                died = !matches!(server.child.try_wait(), Ok(None));
+                died = !matches!(whole(&server.process).child.try_wait(), Ok(None));
                 died || stop() || server.overseer().is_ok()
             });
             if stop() {
@@ -147,6 +161,7 @@ impl Server {
             }
             if ready && !died {
                 server.prepare()?;
+                keep_up(Arc::clone(&server.process), watch.clone(), spawn);
                 return Ok(server);
             }
             last = std::fs::read_to_string(options.dir.join("error.log")).unwrap_or_default();
@@ -280,8 +295,38 @@ impl Server {
     }
 }
 
+fn whole(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A server that ends by itself (`SHUTDOWN`, a crash) comes up again on the same ports, as a provider's does.
+fn keep_up(
+    process: Arc<Mutex<Process>>,
+    watch: Told,
+    spawn: impl Fn() -> io::Result<Child> + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        loop {
+            door::pause(Duration::from_millis(100));
+            let mut now = whole(&process);
+            if now.ending {
+                return;
+            }
+            if matches!(now.child.try_wait(), Ok(None)) {
+                continue;
+            }
+            if let Ok(child) = spawn() {
+                now.watched = watch.over(child.id());
+                now.child = child;
+            }
+        }
+    });
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        door::stop(&mut self.child, Duration::from_secs(10));
+        let mut process = whole(&self.process);
+        process.ending = true;
+        door::stop(&mut process.child, Duration::from_secs(10));
     }
 }

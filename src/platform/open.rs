@@ -257,7 +257,10 @@ fn open_database(
         Ok(facts) => notes.push(format!("database: {}, {}", facts.version, facts.protection)),
         // Full is what this tool is for: it goes on, and keeps trying.
         Err(fault) if fault.kind == FaultKind::Full => {
-            notes.push("database: every login is refused now; it is tried again all the time".to_owned());
+            let why = fault.why;
+            notes.push(format!(
+                "database: every login is refused now ({why}); it is tried again all the time"
+            ));
         }
         Err(fault) => {
             database.shutdown();

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::words::{
     asked_for, clauses, connections, evidence_lines, failure_lines, fault_lines, gate, metric, step_line,
-    wrap,
+    without_numbers, wrap,
 };
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, GateKind, StepStatus};
@@ -165,14 +165,15 @@ impl<W: Write> Listener for Plain<W> {
                 );
             }
             Event::Output { line, .. } => self.say(stamp, &format!("  | {line}")),
-            Event::Sample { metrics, usage, .. } => {
+            Event::Sample { sample, metrics, usage } => {
                 if self.worth(stamp, *usage) {
                     let read = |key| metric(metrics, key);
                     self.say(
                         stamp,
                         &format!(
-                            "  · connections {}, refused {}, dynos up {}/{}, pages ok {}, live {}",
+                            "  · connections {}{}, refused {}, dynos up {}/{}, pages ok {}, live {}",
                             connections(metrics),
+                            without_numbers(sample),
                             read(Metric::Refused),
                             read(Metric::DynosUp),
                             read(Metric::DynosWanted),

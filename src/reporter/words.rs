@@ -3,7 +3,7 @@
 use crate::action::Failure;
 use crate::engine::{Event, GateKind, Measurements, StepStatus};
 use crate::expr::{Evaluation, Truth};
-use crate::health::{Metric, Value, show_seconds};
+use crate::health::{DatabaseReading, Metric, Sample, Value, show_seconds};
 use crate::platform::Fault;
 
 /// A time in milliseconds.
@@ -39,6 +39,18 @@ pub fn asked_for(event: &Event) -> Option<String> {
         text.push_str(&format!(": {reason}"));
     }
     Some(crate::source::escape_controls(&text).into_owned())
+}
+
+/// Why a sample has no numbers of the database: ` (no answer in time)`; empty when it has, or was not asked for any.
+pub(crate) fn without_numbers(sample: &Sample) -> String {
+    match &sample.database {
+        DatabaseReading::Measured(_) | DatabaseReading::Unknown(_) => String::new(),
+        DatabaseReading::Refused { code: 1203 | 1226, .. } => {
+            " (this account has all the connections it may have)".to_owned()
+        }
+        DatabaseReading::Refused { code, .. } => format!(" (error {code})"),
+        DatabaseReading::Failed(fault) => format!(" ({})", fault.message),
+    }
 }
 
 /// A mark and a word for how a step ended: the word alone is enough.

@@ -8,6 +8,9 @@
     reason = "a test says by panicking what it missed, and starts the binary as a person does"
 )]
 
+pub mod shared;
+pub mod table;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -292,6 +295,32 @@ impl Lab {
     /// Orders a fault of the simulator.
     pub fn fault(&self, order: &Json) {
         self.admin("POST", "/lab/faults", &order.to_string());
+    }
+
+    /// What became of the faults that were ordered: `waiting` to hit, `hit`, and what is still to land (`landing`).
+    pub fn faults(&self) -> Json {
+        serde_json::from_str(&self.admin("GET", "/lab/faults", "")).expect("JSON")
+    }
+
+    /// Waits until every request that was to land later has landed.
+    #[track_caller]
+    pub fn landed(&self) {
+        until("what was lost has landed", Duration::from_secs(60), || self.faults()["landing"] == 0);
+    }
+
+    /// Sends an authorized request about the app and goes away, as a client does that is killed.
+    pub fn send_and_leave(&self, method: &str, path: &str, body: &Json) {
+        let address = self.environment["HEROKU_API_URL"].trim_start_matches("http://").to_owned();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        write!(
+            stream,
+            "{method} /apps/{}{path} HTTP/1.1\r\nHost: lab\r\n{}Content-Length: {}\r\n\r\n{body}",
+            self.environment["HEROKU_APP"],
+            self.authorized(),
+            body.len()
+        )
+        .expect("sent");
     }
 
     /// Dynos replaced so far.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::faults::Order;
-use super::{World, builds, hook};
+use super::faults::{Kind, Order};
+use super::{World, api, builds, hook};
 
 /// Answers a request whose token was right.
 pub fn answer(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Request) -> io::Result<()> {
@@ -29,8 +29,20 @@ pub fn answer(world: &Arc<World>, path: &str, text: &str, request: tiny_http::Re
             world.faults.clear();
             reply(request, 201, &json!({}))
         }
+        "/lab/faults" if text.is_empty() => {
+            let figures = world.faults.figures();
+            reply(request, 200, &figures)
+        }
         "/lab/faults" => match serde_json::from_str::<Order>(text) {
+            Ok(order) if !order.possible() => reply(
+                request,
+                400,
+                &json!({ "error": "a push lands later only unheard: lose-answer, silence" }),
+            ),
             Ok(order) => {
+                if order.fault == Kind::Frozen {
+                    api::freeze(world, &order.path);
+                }
                 world.faults.add(order);
                 reply(request, 201, &json!({}))
             }

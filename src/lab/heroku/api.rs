@@ -1,4 +1,4 @@
-//! The Platform API's routes: headers, authentication, rate limit and request ids before, answers and faults after.
+//! The Platform API's routes: headers, authentication, rate limit and request ids before, ordered faults between.
 
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use serde_json::{Value as Json, json};
 use super::super::door;
 use super::answer::Answer;
 use super::dynos::{self, Why};
-use super::faults::Kind;
+use super::faults::{Door, Hit, Kind};
 use super::state::State;
-use super::{World, addons, admin, formation, git, lists, one_off, releases, streams};
+use super::{World, addons, admin, formation, git, lists, one_off, releases, streams, wire};
 
 /// Calls in the account's bucket, and the refill a minute (facts §1).
 const BUCKET: f64 = 4500.0;
@@ -89,50 +89,34 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     if path.starts_with("/lab/") && authorized {
         return admin::answer(world, &path, &text, request);
     }
+    let versioned = accept.starts_with("application/vnd.heroku+json") && accept.contains("version=3");
     let body = if text.trim().is_empty() { Ok(Json::Null) } else { serde_json::from_str(&text) };
     let changes = method != "GET" && !path.ends_with("/log-sessions");
-    let fault = world.faults.take(&method, &path);
-    if let Some(Kind::Pages(most)) = &fault {
+    let authorized = authorized && !world.faults.revoked();
+    let spent = versioned && authorized && !spend(world);
+    let hit =
+        if versioned && authorized && !spent { world.faults.take(Door::Api, &method, &path) } else { None };
+    if let Some(Kind::Pages(most)) = hit.as_ref().map(|hit| &hit.kind) {
         range = Some(lists::at_most(range.as_deref(), *most));
     }
-    let mut answer = if !accept.starts_with("application/vnd.heroku+json") || !accept.contains("version=3") {
+    let mut answer = if !versioned {
         let message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?";
         Answer::error(404, "not_found", message, "§1 Transport: Accept")
     } else if !authorized {
         Answer::error(401, "unauthorized", "Invalid credentials provided.", "§1 Auth: Bearer")
-    } else if !spend(world) || fault == Some(Kind::RateLimit) {
-        Answer::error(
-            429,
-            "rate_limit",
-            "Your account reached the API rate limit\nPlease wait a few minutes before making new requests",
-            "§1 Rate limit",
-        )
-    } else if fault == Some(Kind::TwoFactor) {
-        Answer::error(
-            403,
-            "two_factor",
-            "A second authentication factor or pre-authorization is required for this request. Your account has either two-factor or a Yubikey registered.",
-            "§1 Two factor",
-        )
-    } else if let Some(Kind::Refuse(status, id)) = &fault {
-        Answer::error(*status, id, "The lab was told to refuse this.", "§1 Errors")
-    } else if fault == Some(Kind::Pretend) {
-        Answer::new(202, json!({}), "§2 Dynos: restarts are asynchronous")
-    } else if fault == Some(Kind::LoseRequest) || fault == Some(Kind::Html) {
-        Answer::new(503, Json::Null, "§1 Errors: 5xx may be HTML or empty")
+    } else if spent {
+        rate_limited()
     } else {
         match body {
-            Ok(body) => route(world, &Call { method: method.clone(), path: path.clone(), range, body }),
+            Ok(body) => {
+                let call = Call { method: method.clone(), path: path.clone(), range, body };
+                answer_with(world, call, hit.as_ref())
+            }
             Err(_) => {
                 Answer::error(400, "bad_request", "Unable to parse the JSON request body.", "§1 Errors")
             }
         }
     };
-    if let (Some(Kind::State(state)), Some(dynos)) = (&fault, answer.body.as_array_mut()) {
-        for dyno in dynos {
-            dyno["state"] = json!(state);
-        }
-    }
     if method == "GET" && answer.status == 200 {
         let tag = format!("\"{:08x}\"", crc32fast::hash(answer.body.to_string().as_bytes()));
         if known.as_deref() == Some(tag.as_str()) {
@@ -152,10 +136,77 @@ fn handle(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
             fact: answer.fact,
         },
     );
-    if let Some(Kind::Stall(ms)) = fault {
-        door::pause(Duration::from_millis(ms));
+    wire::write(world, request, &answer, &id, hit.as_ref().map(|hit| &hit.kind))
+}
+
+fn rate_limited() -> Answer {
+    let message =
+        "Your account reached the API rate limit\nPlease wait a few minutes before making new requests";
+    Answer::error(429, "rate_limit", message, "§1 Rate limit")
+}
+
+/// What the platform does and says, with the fault that was ordered.
+fn answer_with(world: &Arc<World>, call: Call, hit: Option<&Hit>) -> Answer {
+    let Some(hit) = hit else { return route(world, &call) };
+    let told = match &hit.kind {
+        Kind::RateLimit => Some(rate_limited()),
+        Kind::TwoFactor => Some(Answer::error(
+            403,
+            "two_factor",
+            "A second authentication factor or pre-authorization is required for this request. Your account has either two-factor or a Yubikey registered.",
+            "§1 Two factor",
+        )),
+        Kind::Refuse(status, id) => {
+            Some(Answer::error(*status, id, "The lab was told to refuse this.", "§1 Errors"))
+        }
+        Kind::Pretend => Some(Answer::new(202, json!({}), "§2 Dynos: restarts are asynchronous")),
+        Kind::LoseRequest | Kind::Html => {
+            Some(Answer::new(503, Json::Null, "§1 Errors: 5xx may be HTML or empty"))
+        }
+        Kind::HtmlWith(status) => {
+            Some(Answer::new(*status, Json::Null, "§1 Errors: 5xx may be HTML or empty"))
+        }
+        _ => None,
+    };
+    if let Some(ms) = hit.lands_after {
+        land(world, ms, move |world| drop(route(world, &call)));
+        // Nothing in the API tells a request that was lost from one that is still to take effect.
+        let fact = "§1 Idempotency: no key, a lost request may still take effect";
+        return told.unwrap_or_else(|| Answer::new(202, json!({}), fact));
     }
-    write(world, request, &answer, &id, fault.as_ref())
+    let mut answer = told.unwrap_or_else(|| route(world, &call));
+    match &hit.kind {
+        Kind::State(state) => {
+            for dyno in answer.body.as_array_mut().into_iter().flatten() {
+                dyno["state"] = json!(state);
+            }
+        }
+        Kind::Frozen => {
+            if let Some(body) = world.faults.frozen(&call.path) {
+                (answer.body, answer.fact) = (body, "§5 Lists may be stale");
+            }
+        }
+        Kind::Revoke => world.faults.revoke(),
+        _ => {}
+    }
+    answer
+}
+
+/// Keeps the answer to a read as it is now, for the faults that want it.
+pub fn freeze(world: &Arc<World>, path: &str) {
+    let call = Call { method: "GET".to_owned(), path: path.to_owned(), range: None, body: Json::Null };
+    world.faults.freeze(path, route(world, &call).body);
+}
+
+/// Does it later, whoever has gone by then; not when the lab ends before.
+pub fn land(world: &Arc<World>, ms: u64, act: impl FnOnce(&Arc<World>) + Send + 'static) {
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        if !door::wait_until(Duration::from_millis(ms), || world.stopping()) {
+            act(&world);
+        }
+        world.faults.landed();
+    });
 }
 
 /// Takes a call out of the account's bucket; pushes draw on it too (facts §1, Rate limit).
@@ -165,55 +216,6 @@ pub fn spend(world: &Arc<World>) -> bool {
     let left = (left + at.elapsed().as_secs_f64() / 60.0 * REFILL).min(BUCKET);
     state.calls_left = ((left - 1.0).max(0.0), door::now());
     left >= 1.0
-}
-
-fn write(
-    world: &Arc<World>,
-    request: tiny_http::Request,
-    answer: &Answer,
-    id: &str,
-    fault: Option<&Kind>,
-) -> io::Result<()> {
-    let text = match fault {
-        Some(Kind::Html) => "<!DOCTYPE html><html><body>Application Error</body></html>".to_owned(),
-        _ if answer.status == 304 => String::new(),
-        _ => answer.body.to_string(),
-    };
-    match fault {
-        Some(Kind::LoseAnswer | Kind::LoseRequest) => {
-            // What comes is no HTTP: to the client the connection broke before the answer.
-            let mut out = request.into_writer();
-            out.write_all(b"\0")?;
-            return out.flush();
-        }
-        Some(Kind::Cut) => {
-            let mut out = request.into_writer();
-            let half = text.len() / 2;
-            write!(
-                out,
-                "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-                answer.status
-            )?;
-            write!(out, "{half:x}\r\n{}\r\nzz\r\n", text.get(..half).unwrap_or_default())?;
-            return out.flush();
-        }
-        _ => {}
-    }
-    let left = format!("{:.0}", world.state().calls_left.0.floor());
-    let kind = if fault == Some(&Kind::Html) { "text/html" } else { "application/json" };
-    let mut response = tiny_http::Response::from_string(text)
-        .with_status_code(answer.status)
-        .with_header(header("Content-Type", kind))
-        .with_header(header("Request-Id", id))
-        .with_header(header("RateLimit-Remaining", &left))
-        .with_header(header("RateLimit-Multiplier", "1"))
-        .with_header(header("Oauth-Scope", "global"))
-        .with_header(header("Oauth-Scope-Accepted", "global"))
-        .with_header(header("X-Lab-Fact", &answer.fact.replace('§', "section ")));
-    for (name, value) in &answer.headers {
-        response = response.with_header(header(name, value));
-    }
-    request.respond(response)
 }
 
 /// Reads text of any bytes.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::super::door;
 use super::super::watch::Watched;
 use super::World;
+use super::faults::{Door, Kind};
 use super::state::{Control, Dyno, Release};
 
 /// From the request to the process (slug download included), at the platform's pace.
@@ -303,6 +304,17 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Its command, or what the ordered fault makes of it.
+    fn program(&self) -> &str {
+        match self.world.faults.take(Door::Dyno, "BOOT", &self.dyno.name).map(|hit| hit.kind) {
+            Some(Kind::NeverBinds) => "exec sleep 86400",
+            Some(Kind::CrashesAtBoot) => {
+                "echo 'Fatal error: the lab was told to crash this dyno' >&2; exit 1"
+            }
+            _ => &self.dyno.command,
+        }
+    }
+
     fn spawn(&self, port: u16) -> std::io::Result<Child> {
         let (dir, config) = {
             let state = self.world.state();
@@ -317,7 +329,7 @@ impl Supervisor<'_> {
         let mut command = door::command("/bin/sh");
         command
             .arg("-c")
-            .arg(&self.dyno.command)
+            .arg(self.program())
             .env_clear()
             .envs(&options.habits)
             .envs(config)

@@ -1,15 +1,18 @@
 //! Git over HTTP: real `git http-backend` behind Basic authentication with the token as password (facts §2, Git).
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::super::door;
-use super::World;
 use super::api::{self, Recorded};
+use super::faults::{Door, Kind};
+use super::{World, wire};
 
 const FACT: &str = "§2 Git";
+/// Bytes of a push's answer after which it is cut, when a fault wants it: the build has begun by then.
+const CUT_AFTER: usize = 100;
 
 /// Puts the build into the bare repository's way: a push is accepted when its build succeeds.
 pub fn install_hook(world: &Arc<World>) -> io::Result<()> {
@@ -76,40 +79,95 @@ fn answer(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
     let given = header("Authorization").as_deref().and_then(password);
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
     let (path, query) = (path.to_owned(), query.to_owned());
-    let refused = given.as_deref() != Some(world.options.token.as_str());
+    let refused = given.as_deref() != Some(world.options.token.as_str()) || world.faults.revoked();
     // What changes something is the pack itself; the listing of refs before it does not.
     let changes = method == "POST" && path.ends_with("/git-receive-pack");
     let spent = !refused && !api::spend(world);
-    let status = match (refused, spent) {
-        (true, _) => 401,
-        (_, true) => 429,
+    let hit = if refused || spent { None } else { world.faults.take(Door::Git, &method, &url) };
+    let fault = hit.as_ref().map(|hit| &hit.kind);
+    let status = match (refused, spent, fault) {
+        (true, ..) | (_, _, Some(Kind::Revoke)) => 401,
+        (_, true, _) | (_, _, Some(Kind::RateLimit)) => 429,
+        (_, _, Some(Kind::Refuse(status, _) | Kind::HtmlWith(status))) => *status,
+        (_, _, Some(Kind::Html)) => 503,
         _ => 200,
     };
+    if fault == Some(&Kind::Revoke) {
+        world.faults.revoke();
+    }
     api::record(
         world,
         &Recorded { door: "git", method: &method, path: &url, status, changes, id: "", fact: FACT },
     );
-    if refused {
-        let text = " !     WARNING:\n !     Do not authenticate with username and password using git.\n";
-        let response = tiny_http::Response::from_string(text)
-            .with_status_code(401)
-            .with_header(api::header("WWW-Authenticate", "Basic realm=\"Heroku Git\""));
-        return request.respond(response);
-    }
-    if spent {
+    match status {
+        200 => {}
+        401 => {
+            let text = " !     WARNING:\n !     Do not authenticate with username and password using git.\n";
+            let response = tiny_http::Response::from_string(text)
+                .with_status_code(401)
+                .with_header(api::header("WWW-Authenticate", "Basic realm=\"Heroku Git\""));
+            return request.respond(response);
+        }
         // The account's limit counts pushes too: 429 on the fetch of refs (facts §1, Rate limit).
-        let text = "Your account reached the API rate limit\n";
-        return request.respond(tiny_http::Response::from_string(text).with_status_code(429));
+        429 => {
+            let text = "Your account reached the API rate limit\n";
+            return request.respond(tiny_http::Response::from_string(text).with_status_code(429));
+        }
+        _ => {
+            let text = "<!DOCTYPE html><html><body>Application Error</body></html>";
+            return request.respond(tiny_http::Response::from_string(text).with_status_code(status));
+        }
     }
+    let mut backend = backend(world, &method, &path, &query, &header);
+    let known_length = request.body_length().is_some();
+    let mut body = Vec::new();
+    request.as_reader().read_to_end(&mut body)?;
+    if known_length {
+        backend.env("CONTENT_LENGTH", body.len().to_string());
+    }
+    if fault == Some(&Kind::LoseRequest) {
+        return wire::break_off(request);
+    }
+    match (fault, hit.as_ref().and_then(|hit| hit.lands_after)) {
+        (Some(Kind::LoseAnswer | Kind::Silence), later) => {
+            // It goes on to its end, though nobody hears of it.
+            let unheard = move |_: &Arc<World>| {
+                let _ = unheard(backend, &body);
+            };
+            if let Some(ms) = later {
+                api::land(world, ms, unheard);
+            } else {
+                let world = Arc::clone(world);
+                std::thread::spawn(move || unheard(&world));
+            }
+            if fault == Some(&Kind::LoseAnswer) {
+                return wire::break_off(request);
+            }
+            wire::say_nothing(world, request);
+            Ok(())
+        }
+        (Some(Kind::Cut), _) => speak(backend, &body, request, Some(CUT_AFTER)),
+        _ => speak(backend, &body, request, None),
+    }
+}
+
+/// Git's own program for the other side, with the request's headers.
+fn backend(
+    world: &Arc<World>,
+    method: &str,
+    path: &str,
+    query: &str,
+    header: &dyn Fn(&'static str) -> Option<String>,
+) -> Command {
     let mut backend = door::command("git");
     backend
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", world.options.dir.join("git"))
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("PATH_INFO", &path)
-        .env("QUERY_STRING", &query)
-        .env("REQUEST_METHOD", &method)
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
+        .env("REQUEST_METHOD", method)
         .env("CONTENT_TYPE", header("Content-Type").unwrap_or_default())
         .env("HTTP_CONTENT_ENCODING", header("Content-Encoding").unwrap_or_default())
         .env("GIT_PROTOCOL", header("Git-Protocol").unwrap_or_default())
@@ -120,23 +178,47 @@ fn answer(world: &Arc<World>, mut request: tiny_http::Request) -> io::Result<()>
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    if let Some(length) = request.body_length() {
-        backend.env("CONTENT_LENGTH", length.to_string());
-    }
+    backend
+}
+
+/// Runs the backend and passes on what it says, or the first `most` bytes of its body: it goes on all the same.
+fn speak(
+    mut backend: Command,
+    body: &[u8],
+    request: tiny_http::Request,
+    most: Option<usize>,
+) -> io::Result<()> {
     let mut child = backend.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // The backend may end before it has read everything (a refused pack): that is its answer.
-        let _ = io::copy(request.as_reader(), &mut stdin);
+        let _ = stdin.write_all(body);
     }
-    let result = relay(child.stdout.take(), request);
+    let mut stdout = child.stdout.take().map(BufReader::new);
+    let result = match &mut stdout {
+        Some(stdout) => relay(stdout, request, most),
+        None => Ok(()),
+    };
+    // Somebody who went away does not stop a build: what is left is read to its end, else the backend would break.
+    if let Some(mut rest) = stdout {
+        let _ = io::copy(&mut rest, &mut io::sink());
+    }
     let _ = child.wait();
     result
 }
 
-/// Headers of the CGI answer, then its body, chunk by chunk as it comes.
-fn relay(stdout: Option<impl Read>, request: tiny_http::Request) -> io::Result<()> {
-    let Some(stdout) = stdout else { return Ok(()) };
-    let mut reader = BufReader::new(stdout);
+fn unheard(mut backend: Command, body: &[u8]) -> io::Result<()> {
+    let mut child = backend.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(body);
+    }
+    if let Some(mut stdout) = child.stdout.take() {
+        io::copy(&mut stdout, &mut io::sink())?;
+    }
+    child.wait().map(drop)
+}
+
+/// Headers of the CGI answer, then its body, chunk by chunk as it comes; cut after `most` bytes.
+fn relay(reader: &mut impl BufRead, request: tiny_http::Request, most: Option<usize>) -> io::Result<()> {
     let mut status = "200 OK".to_owned();
     let mut headers = String::new();
     loop {
@@ -154,11 +236,18 @@ fn relay(stdout: Option<impl Read>, request: tiny_http::Request) -> io::Result<(
     let mut out = request.into_writer();
     write!(out, "HTTP/1.1 {status}\r\n{headers}Transfer-Encoding: chunked\r\n\r\n")?;
     let mut buffer = vec![0; 16 * 1024];
+    let mut told = 0;
     loop {
         let read = reader.read(&mut buffer)?;
         write!(out, "{read:x}\r\n")?;
         out.write_all(&buffer[..read])?;
         out.write_all(b"\r\n")?;
+        told += read;
+        if most.is_some_and(|most| told >= most) {
+            // No chunk begins like this: to the client the connection broke.
+            out.write_all(b"zz\r\n")?;
+            return out.flush();
+        }
         out.flush()?;
         if read == 0 {
             return Ok(());

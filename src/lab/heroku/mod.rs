@@ -19,6 +19,7 @@ mod releases;
 mod router;
 mod state;
 mod streams;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -202,8 +202,16 @@ impl Tree {
             () if told.contains("unable to access") || told.contains("Could not resolve host") => {
                 (FaultKind::Network, "check the network, the proxy variables, and https://status.heroku.com")
             }
+            () if told.contains("RPC failed") || told.contains("hung up unexpectedly") => (
+                FaultKind::Network,
+                "the connection to git broke: check the network, the proxy variables, and https://status.heroku.com",
+            ),
             () => (FaultKind::Process, "run the same git command by hand to see more"),
         };
+        // What a build says has been shown line by line.
+        let own: Vec<&str> =
+            ended.lines.iter().map(String::as_str).filter(|line| !line.starts_with("remote:")).collect();
+        let told = if own.is_empty() { told } else { own.join("; ") };
         let why = if told.is_empty() { format!("git ended with {:?}", ended.code) } else { told };
         Fault::new(kind, what, why).hint(hint)
     }

@@ -181,7 +181,9 @@ impl Tree {
             || told.contains("hung up")
             || ended.timed_out;
         let limited = fault.kind == FaultKind::Limited && !ended.timed_out;
-        if limited || (asked_only && !sent) {
+        // The pack itself was answered with a refusal (a token that was revoked meanwhile): it was not taken.
+        let refused = told.contains("The requested URL returned error: 4") && !ended.timed_out;
+        if limited || refused || (asked_only && !sent) {
             return ChangeError::nothing_changed(fault);
         }
         ChangeError {
@@ -262,6 +264,8 @@ mod tests {
         means(&[&access("The requested URL returned error: 429")], none, FaultKind::Limited);
         means(&[&access("SSL certificate problem: self-signed certificate")], none, FaultKind::Tls);
         means(&["fatal: repository 'https://git.heroku.com/wiki.git/' not found"], none, FaultKind::Missing);
+        let pack = "error: RPC failed; HTTP 401 curl 22 The requested URL returned error: 401";
+        means(&[pack, "fatal: the remote end hung up unexpectedly"], none, FaultKind::Credentials);
     }
 
     #[test]

@@ -261,7 +261,8 @@ impl Heroku {
         match self.send(method, path, body, None) {
             Ok(answer) if (200..300).contains(&answer.status) => match serde_json::from_str(&answer.body) {
                 Ok(json) => Ok(json),
-                // Accepted, though what it said is lost: read back.
+                // Accepted, though what it said is lost: read back. Nothing can land any more, but the lists may be
+                // stale for a while, so that "it did not happen" is not believed at once either.
                 Err(_) if answer.body.trim().is_empty() => Ok(Json::Null),
                 Err(_) => Err(ChangeError::in_doubt(
                     Fault::new(
@@ -269,7 +270,7 @@ impl Heroku {
                         format!("{method} {path}"),
                         "it was accepted, but the answer was cut",
                     ),
-                    0,
+                    settle,
                 )),
             },
             Ok(answer) => {
@@ -280,9 +281,9 @@ impl Heroku {
                     Err(ChangeError::nothing_changed(fault))
                 }
             }
-            // Accepted, though what it said is lost: there is nothing that could still land.
-            Err(lost) if lost.status.is_some_and(|status| (200..300).contains(&status)) => {
-                Err(ChangeError::in_doubt(lost.fault, 0))
+            // Refused, though why is lost.
+            Err(lost) if lost.status.is_some_and(|status| (400..500).contains(&status)) => {
+                Err(ChangeError::nothing_changed(lost.fault))
             }
             Err(lost) if lost.sent => Err(ChangeError::in_doubt(lost.fault, settle)),
             Err(lost) => Err(ChangeError::nothing_changed(lost.fault)),

@@ -11,7 +11,9 @@ pub(super) fn explain(method: &str, path: &str, answer: &Answer, redactor: &Reda
     let body: Option<Json> = serde_json::from_str(&answer.body).ok();
     let text =
         |key: &str| body.as_ref().and_then(|body| body.get(key)).and_then(Json::as_str).unwrap_or_default();
-    let (id, message) = (text("id"), text("message"));
+    // Some messages have several lines; a fault has one.
+    let message = text("message").split_whitespace().collect::<Vec<_>>().join(" ");
+    let id = text("id");
     let status = answer.status;
     let why = if body.is_some() && !id.is_empty() {
         redactor.clean(&format!("{status} {id}: {message}"))
