@@ -1,6 +1,10 @@
 //! A crash at every entry of the journal of every shipped runbook, in process: the run is taken up again and must come
 //! to the same end as one that was not interrupted, with each change made exactly as often.
 
+#[path = "../../tests/support/table.rs"]
+#[allow(dead_code, reason = "tests of programs use more of it")]
+mod table;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +17,13 @@ use crate::plan::{EMBEDDED, Plan, PlanRecord, Selection, Target, bind_inputs, bu
 use crate::platform::fake::{End, Leak, World};
 use crate::platform::{Before, Change, Effect, reconcile};
 use crate::source::Source;
+
+/// The matrix of `docs/reliability.md`.
+const TABLE: table::Table = table::Table {
+    document: "docs/reliability.md",
+    name: "entries",
+    columns: &["runbook, and what heals", "outcome", "entries", "crashes", "changes", "every resumed run"],
+};
 
 /// What becomes of a change in whose midst the process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +216,7 @@ fn made(history: &[(Moment, Event)]) -> Vec<(Change, Before, Effect)> {
     made
 }
 
-/// Every crash of one runbook in one world; gives a row of the matrix.
+/// Every crash of one runbook in one world; writes its row of the matrix and gives its name.
 fn crash_everywhere(name: &str, plan: &Arc<Plan>, leak: Leak, prepare: &dyn Fn(&Play)) -> String {
     let fresh = || {
         let play = Play::new(leak, plan);
@@ -234,7 +245,9 @@ fn crash_everywhere(name: &str, plan: &Arc<Plan>, leak: Leak, prepare: &dyn Fn(&
         }
     }
     let changes = end.counts.values().sum::<u64>() - before;
-    format!("| {name} | {} | {entries} | {crashes} | {changes} | same end, nothing twice |", outcome.word())
+    let cells = [outcome.word().to_owned(), entries.to_string(), crashes.to_string(), changes.to_string()];
+    TABLE.row(name, &[&cells[..], &["the same end; nothing twice".to_owned()]].concat());
+    name.to_owned()
 }
 
 #[test]
@@ -264,7 +277,7 @@ fn a_crash_at_every_entry_of_every_shipped_runbook_comes_to_the_same_end_and_not
         }
     }));
     assert_eq!(rows.len(), EMBEDDED.len() * 3 + 1);
-    println!("{}", rows.join("\n"));
+    TABLE.only(&rows.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 const PAUSED: &str = "runbook: 1

@@ -210,6 +210,7 @@ mod tests {
     use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
     use crate::platform::git::{Tree, TreeOptions};
     use crate::platform::heroku::{Heroku, HerokuOptions};
+    use crate::platform::inventory::{DatabaseSession, Figure};
     use crate::platform::reads::DatabaseReads;
     use crate::platform::secret::{Redactor, Secret};
 
@@ -240,6 +241,15 @@ mod tests {
             Err(self.nothing())
         }
         fn census(&self) -> Result<Census, Fault> {
+            Err(self.nothing())
+        }
+        fn sessions(&self) -> Result<Vec<DatabaseSession>, Fault> {
+            Err(self.nothing())
+        }
+        fn counters(&self) -> Result<Vec<Figure>, Fault> {
+            Err(self.nothing())
+        }
+        fn settings(&self) -> Result<Vec<Figure>, Fault> {
             Err(self.nothing())
         }
         fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
