@@ -5,11 +5,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 RUNBOOK := ./target/release/runbook
 
-.PHONY: help demo test lint deps build clean
+.PHONY: help demo test lint deps build crash-matrix clean
 
 help:
 	@echo "make demo   rehearse the incident: by hand for the time, then with deploy-fix; before/after table"
 	@echo "make test   formatting, lints, every test, the rehearsals included"
+	@echo "make crash-matrix   kills every change of the main runbooks at every point, writes docs/reliability.md"
 	@echo "make lint   formatting and lints only"
 	@echo "make build  the release binary"
 
@@ -53,6 +54,10 @@ lint: deps
 
 test: lint
 	$(CARGO) test --locked
+
+# Ten minutes of real kills; the three that tell most are part of `make test`.
+crash-matrix: deps
+	RUNBOOK_UPDATE_DOCS=1 $(CARGO) test --locked --test crash -- --include-ignored
 
 clean:
 	$(CARGO) clean

@@ -356,10 +356,9 @@ impl Session {
         let standing = resume(config.clone()).map_err(cannot)?.standing();
         self.facts.clone_from(&config.facts);
         let (left, mut previews) = self.look_at_what_is_left(&standing);
-        // What the step in hand has done already may stand against doing it anew, which is not wanted.
-        previews.failures.retain(|(step, _)| Some(step) != standing.at.as_ref());
-        let findings = self.judge(&left, &previews, Some(&run))?;
-        guardrails::refuse(&findings, self.terminal)?;
+        // What a step in hand has done already may stand against beginning it anew, which is not wanted.
+        previews.steps.retain(|(step, _)| !standing.in_hand.contains(step));
+        previews.failures.retain(|(step, _)| !standing.in_hand.contains(step));
         let bars = MultiProgress::new();
         talk(&past.told(&standing, &self.plan, width()));
         talk(&self.view(&left, &previews, false));

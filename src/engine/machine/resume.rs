@@ -37,6 +37,8 @@ pub struct Standing {
     pub at: Option<String>,
     /// Steps that are over.
     pub over: BTreeSet<String>,
+    /// Steps in hand that have changed something, or perhaps have: they are not begun anew.
+    pub in_hand: BTreeSet<String>,
     /// Requests in doubt.
     pub in_doubt: Vec<String>,
     /// Steps done anew, since a step that always runs had reversed them.
@@ -105,7 +107,11 @@ impl Machine {
         });
         let next = || resumed.again.front().or(self.queue.front()).map(|step| step.id.clone());
         let suspended = resumed.suspended.last().filter(|_| resumed.again.is_empty());
+        let in_hand = frames()
+            .filter(|frame| frame.changed || matches!(frame.phase, Phase::Doubt(_)))
+            .map(|frame| frame.step.id.clone());
         Standing {
+            in_hand: in_hand.collect(),
             at: self.frames.last().or(suspended).map(|frame| frame.step.id.clone()).or_else(next),
             over: resumed.over.clone(),
             in_doubt: in_doubt.collect(),
