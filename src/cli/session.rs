@@ -359,6 +359,8 @@ impl Session {
         // What a step in hand has done already may stand against beginning it anew, which is not wanted.
         previews.steps.retain(|(step, _)| !standing.in_hand.contains(step));
         previews.failures.retain(|(step, _)| !standing.in_hand.contains(step));
+        let findings = self.judge(&left, &previews, Some(&run))?;
+        guardrails::refuse(&findings, self.terminal)?;
         let bars = MultiProgress::new();
         talk(&past.told(&standing, &self.plan, width()));
         talk(&self.view(&left, &previews, false));
