@@ -299,6 +299,9 @@ fn whole(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long a server is down that has ended by itself: long enough to be missed.
+const DOWN: Duration = Duration::from_secs(2);
+
 /// A server that ends by itself (`SHUTDOWN`, a crash) comes up again on the same ports, as a provider's does.
 fn keep_up(
     process: Arc<Mutex<Process>>,
@@ -314,6 +317,12 @@ fn keep_up(
             }
             if matches!(now.child.try_wait(), Ok(None)) {
                 continue;
+            }
+            drop(now);
+            door::pause(DOWN);
+            let mut now = whole(&process);
+            if now.ending {
+                return;
             }
             if let Ok(child) = spawn() {
                 now.watched = watch.over(child.id());

@@ -179,6 +179,12 @@ fn a_way_that_falls_silent() {
     case.written("step_started");
     wire.freeze(true);
     let ran = ended(run).expect(4);
-    case.end(&ran, &["connections unknown", "watch: gate stayed shut"]);
+    // The server hears now that the run is gone, and gives its lock back; else it would after a minute of silence.
     wire.freeze(false);
+    let mut overseer = case.lab.overseer();
+    until("the lock is free", Duration::from_secs(20), || {
+        let free = overseer.query_first("SELECT IS_FREE_LOCK('runbook:wiki:wizzypedia')");
+        free.expect("an answer") == Some(1)
+    });
+    case.end(&ran, &["connections unknown", "watch: gate stayed shut"]);
 }

@@ -1,6 +1,12 @@
 //! Tables of a document that tests fill: one row a test, by name, sorted. A test compares its own row with the
 //! committed one; with `RUNBOOK_UPDATE_DOCS=1` it writes it instead. Tests may run side by side, in any order.
 
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says by panicking what it missed, and is told by the environment to write"
+)]
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
