@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::library;
-use super::output::Stop;
+use super::output::{Stop, talk};
 use crate::engine::{Config, Event, Outcome, Standing};
 use crate::health::{Moment, show_seconds};
 use crate::journal::{Recorded, Store, read_run};
@@ -46,9 +46,11 @@ impl Past {
     /// The newest run of `app` that can be taken up again.
     pub(super) fn newest(store: &Store, app: &str) -> Result<Self, Stop> {
         let ids = store.ids().map_err(|error| Stop::new(9, format!("error: {error}")))?;
-        let of_app = ids.into_iter().map(|id| store.summary(&id)).filter(|run| run.app == app);
-        for run in of_app {
-            if run.fault.is_none() && is_resumable(run.outcome) {
+        for run in ids.into_iter().map(|id| store.summary(&id)) {
+            if let Some(fault) = &run.fault {
+                // It may have been of this app: who goes on with an older one must know.
+                talk(&format!("note: run {} is not considered: {fault}", run.id));
+            } else if run.app == app && is_resumable(run.outcome) {
                 return Self::find(store, &run.id);
             }
         }

@@ -11,6 +11,7 @@ use super::past::Past;
 use super::run::{check_terminal, lead, target_of, time};
 use super::runs::open_store;
 use super::session::{Manner, Session};
+use super::show::say_handed_over;
 use super::signals::Ending;
 use super::target::{TargetArgs, app_of, open_target};
 use crate::plan::build;
@@ -63,6 +64,7 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         Some(run) => Past::find(&store, run)?,
         None => Past::newest(&store, &app_of(&args.target)?)?,
     };
+    say_handed_over(&past.folder);
     let (text, target) =
         (args.accept_changed.contains(&Accept::Runbook), args.accept_changed.contains(&Accept::Target));
     if let Some((change, now)) = past.text_change(args.runbooks.as_deref()) {

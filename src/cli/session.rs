@@ -445,10 +445,15 @@ impl Session {
             let ours = other.card.as_ref().is_some_and(|card| holder.run.starts_with(&card.run));
             let patience = if ours { self.manner.wait_lock.max(VANISHED) } else { self.manner.wait_lock };
             if clock.now().since(began) >= patience {
-                let text = format!(
+                let mut text = format!(
                     "error: another run holds {}: {other}\n  nothing was changed\n  hint: `--wait-lock 2m` waits for its end",
                     self.plan.record.target.app
                 );
+                if other.card.as_ref().is_some_and(|shown| shown.who == card.who) {
+                    text.push_str(
+                        "\n  hint: it is of this machine: a process that died is let go of by the server within a minute",
+                    );
+                }
                 return Err(Stop::new(8, text));
             }
             if !std::mem::replace(&mut told, true) {
@@ -626,7 +631,7 @@ impl Session {
         let acted = driver.acted;
         if let Err(fault) = ended {
             let clock = self.opened.observer.clock();
-            let event = unwritten(machine, clock.now(), acted, &fault);
+            let event = driver.finishing_touch(unwritten(machine, clock.now(), acted, &fault));
             collected.event(&Stamp { seq: 0, at: clock.wall(), run, head: None }, &event);
         }
         Ended { summary: collected.summary, code: collected.code }

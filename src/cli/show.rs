@@ -53,10 +53,7 @@ fn show(args: &ShowArgs) -> Result<(), Stop> {
     if !args.json {
         data(&format!("\n{}", summary.kept_at(&folder.join("journal.jsonl")).draw(width())));
     }
-    if let Some(note) = handed_over(&folder) {
-        let by = escape_controls(&note.by).into_owned();
-        talk(&format!("note: it was handed over at {} by {by}: agree on who goes on with it", note.at));
-    }
+    say_handed_over(&folder);
     if recorded.torn {
         talk(
             "note: the last line of the journal was torn and is left out: the process or the machine died while writing it",
@@ -153,4 +150,12 @@ fn since(recorded: &Recorded, noted: &str) -> Result<usize, Stop> {
             ),
         )
     })
+}
+
+/// Says that a run was handed over, if it was: two people must not go on with it.
+pub(super) fn say_handed_over(folder: &Path) {
+    if let Some(note) = handed_over(folder) {
+        let by = escape_controls(&note.by).into_owned();
+        talk(&format!("note: it was handed over at {} by {by}: agree on who goes on with it", note.at));
+    }
 }

@@ -2,12 +2,7 @@
 //! to the same end as one that was not interrupted, with each change made exactly as often.
 
 #[path = "../../tests/support/table.rs"]
-#[allow(
-    dead_code,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    reason = "a test's own, shared with those of programs"
-)]
+#[allow(dead_code, reason = "tests of programs use more of it")]
 mod table;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use super::event::{Event, Measurements};
 use super::machine::Machine;
 use super::request::{Clearance, Input, Live, Performance, Request};
 use crate::action::{Action, Bindings, Failure, Made, Scene};
-use crate::health::{Metric, Moment, Sample, Series, Value};
+use crate::health::{DatabaseReading, Metric, Moment, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
 use crate::platform::{
     Actuator, Before, Change, ChangeError, DatabaseReads, Fault, FaultKind, Observer, reconcile,
@@ -342,7 +342,13 @@ impl Driver<'_> {
             Some(Value::Ratio(usage)) => Some(*usage),
             _ => None,
         };
-        self.write(Event::Sample { sample: Box::new(measured.sample), metrics: measured.metrics, usage })
+        let anew = matches!(&measured.sample.database, DatabaseReading::Measured(read) if read.reconnected);
+        self.write(Event::Sample { sample: Box::new(measured.sample), metrics: measured.metrics, usage })?;
+        if anew {
+            let text = "the database connection was lost, and is made anew".to_owned();
+            self.write(Event::Notice { text })?;
+        }
+        Ok(())
     }
 
     /// Writes an event down and tells it.
@@ -368,7 +374,7 @@ impl Driver<'_> {
     }
 
     /// The counts that the machine cannot know.
-    fn finishing_touch(&self, mut event: Event) -> Event {
+    pub fn finishing_touch(&self, mut event: Event) -> Event {
         if let Event::RunFinished { tally, .. } = &mut event {
             tally.api_calls = self.observer.heroku().calls();
             tally.database_logins = self.observer.database().map_or(0, DatabaseReads::logins);

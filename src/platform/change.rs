@@ -279,9 +279,11 @@ impl Change {
             Self::Push { commit, branch } if matches!(effect, Effect::Pushed { up_to_date: true }) => {
                 format!("pushed nothing: {branch} held {} already", short(commit))
             }
-            Self::Restart { scope: DynoScope::All } => "restarted every dyno".to_owned(),
-            Self::Restart { scope: DynoScope::Kind(kind) } => format!("restarted the {kind} dynos"),
-            Self::Restart { scope: DynoScope::One(name) } => format!("restarted {name}"),
+            Self::Restart { scope: DynoScope::All } => "asked Heroku to restart every dyno".to_owned(),
+            Self::Restart { scope: DynoScope::Kind(kind) } => {
+                format!("asked Heroku to restart the {kind} dynos")
+            }
+            Self::Restart { scope: DynoScope::One(name) } => format!("asked Heroku to restart {name}"),
             Self::Scale { kind, quantity } => format!("scaled {kind} to {quantity}"),
             Self::Rollback { version, .. } => format!("made a release from v{version}"),
             Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),

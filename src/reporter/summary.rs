@@ -83,8 +83,6 @@ impl Listener for Summary {
                 }
                 self.end = None;
                 self.shut = None;
-                // What the pause had ended goes on.
-                self.steps.retain(|row| is_over(&row.status));
             }
             Event::Plan { steps } if self.planned.is_empty() => {
                 self.planned = steps.iter().map(|(step, _)| step.clone()).collect();
@@ -108,14 +106,18 @@ impl Listener for Summary {
             Event::Verdict { step, gate: kind, open: false, evaluation, .. } => {
                 self.shut = Some((step.clone(), gate(*kind), evaluation.clone()));
             }
-            Event::StepFinished { step, status, before, after, took_ms, .. } => self.steps.push(StepRow {
-                step: step.clone(),
-                rung: self.rungs.contains(step),
-                status: status.clone(),
-                took_ms: *took_ms,
-                before: before.clone(),
-                after: after.clone(),
-            }),
+            Event::StepFinished { step, status, before, after, took_ms, .. } => {
+                // What a pause had ended has gone on: its row is the one of its end.
+                self.steps.retain(|row| row.step != *step || is_over(&row.status));
+                self.steps.push(StepRow {
+                    step: step.clone(),
+                    rung: self.rungs.contains(step),
+                    status: status.clone(),
+                    took_ms: *took_ms,
+                    before: before.clone(),
+                    after: after.clone(),
+                });
+            }
             Event::RunFinished { outcome, why, before, after, took_ms, tally, next, .. } => {
                 self.head.clone_from(&stamp.head);
                 self.end = Some(End {
@@ -187,7 +189,8 @@ impl Summary {
     fn record_lines(&self, end: &End) -> Vec<String> {
         let Some(run) = &self.run else { return Vec::new() };
         let mut lines = Vec::new();
-        if end.outcome != Outcome::Done {
+        // What could not be written down before anything was done has nothing to go on with.
+        if !matches!(end.outcome, Outcome::Done | Outcome::Unusable) {
             lines.push(format!("to go on: `runbook resume {run}`"));
         }
         if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {

@@ -301,6 +301,9 @@ impl Machine {
             }
             // What has not happened may happen yet, and what is not clear may become so.
             Ok(Reconciled::DidNotHappen | Reconciled::CannotTell(_)) if !landed => {
+                let awaited =
+                    "what became of it: a lost request may still take effect, so it is not repeated yet";
+                self.await_once(awaited.to_owned(), events);
                 self.look_again(now, doubt);
             }
             Ok(Reconciled::DidNotHappen) => {
