@@ -15,11 +15,16 @@ use super::runs::{open_store, recorded};
 use super::session::{Manner, Session};
 use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
-use crate::engine::Event;
+use crate::action::Made;
+use crate::engine::{Event, foreign_releases};
+use crate::health::Moment;
 use crate::journal::{Store, read_run};
 use crate::plan::{PlanRecord, Selection, UNDO_OF, build, undo};
-use crate::platform::SystemClock;
+use crate::platform::{Before, Change, Effect, Fault, Opened, SystemClock};
 use crate::source::{Source, render};
+
+/// Newest releases that are looked at for other people's.
+const LOOKED_AT: usize = 40;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -111,6 +116,15 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let now = target_of(&target, &opened, &app)?;
     past.check_target(&now, args.accept_changed.contains(&Accept::Target))?;
     let rails = guardrails::load(&args.guardrails, None, &target.folder)?;
+    let others = released_since(&opened, &made).map_err(|fault| Stop::unusable(&fault))?;
+    if !others.is_empty() && args.yes && !args.dry_run {
+        let text = format!(
+            "error: somebody else has released since run {}: {}; going back would take that back too\n  nothing was changed\n  hint: answer at a terminal without --yes, or `runbook run rollback`",
+            past.run,
+            others.join("; ")
+        );
+        return Err(Stop::new(6, text));
+    }
     let source = Source::new(format!("{UNDO_OF}{}", past.run), text);
     let record = PlanRecord {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -135,8 +149,42 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         audit: args.audit.following(&past.recorded),
         no_database: target.no_database,
         wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
-        notes: told.cannot.into_iter().map(|cannot| format!("stays as it is: {cannot}")).collect(),
+        notes: told
+            .cannot
+            .into_iter()
+            .map(|cannot| format!("stays as it is: {cannot}"))
+            .chain(
+                others.into_iter().map(|other| format!("taken back as well, and not of that run: {other}")),
+            )
+            .collect(),
     };
     let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
     if args.dry_run { session.dry() } else { session.live(&store) }
+}
+
+/// Releases that others have made since the run's first: going back to what was before it takes them back too.
+fn released_since(opened: &Opened, made: &[(Change, Before, Effect)]) -> Result<Vec<String>, Fault> {
+    let Some(known) =
+        made.iter().filter(|(change, _, _)| change.releases()).find_map(|(_, before, _)| before.release)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut releases = Vec::new();
+    for release in opened.observer.heroku().releases(LOOKED_AT)? {
+        let commit = match release.slug.as_deref().filter(|_| release.version > known) {
+            Some(slug) => opened.observer.commit_of(slug)?,
+            None => None,
+        };
+        releases.push((release, commit));
+    }
+    let own: Vec<_> = made
+        .iter()
+        .map(|(change, before, effect)| Made {
+            change: change.clone(),
+            before: before.clone(),
+            effect: effect.clone(),
+            at: Moment::default(),
+        })
+        .collect();
+    Ok(foreign_releases(known, &releases, &own))
 }

@@ -26,21 +26,7 @@ pub struct Sight {
 pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timestamp) -> Vec<String> {
     let mut found = Vec::new();
     let known = before.releases.iter().map(|(release, _)| release.version).max().unwrap_or(0);
-    let foreign: Vec<_> = now
-        .releases
-        .iter()
-        .filter(|(release, _)| release.version > known)
-        .filter(|(release, commit)| !own.iter().any(|made| made_it(made, release, commit.as_deref())))
-        .collect();
-    for (release, _) in foreign.iter().rev() {
-        found.push(format!(
-            "release v{} ({}) by {} at {}",
-            release.version,
-            clean(&release.description),
-            clean(&release.user),
-            clean(&release.created_at)
-        ));
-    }
+    found.extend(foreign_releases(known, &now.releases, own));
     for row in &now.formation {
         let Some(was) = before.formation.iter().find(|was| was.kind == row.kind) else { continue };
         let ours = own.iter().rev().find_map(|made| match &made.change {
@@ -71,6 +57,24 @@ pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timest
         found.push("every dyno was restarted".to_owned());
     }
     found
+}
+
+/// Releases newer than version `known` that none of `own` has made, oldest first, each in words.
+pub fn foreign_releases(known: u64, releases: &[(Release, Option<String>)], own: &[Made]) -> Vec<String> {
+    let foreign = releases
+        .iter()
+        .filter(|(release, _)| release.version > known)
+        .filter(|(release, commit)| !own.iter().any(|made| made_it(made, release, commit.as_deref())));
+    let told = foreign.map(|(release, _)| {
+        format!(
+            "release v{} ({}) by {} at {}",
+            release.version,
+            clean(&release.description),
+            clean(&release.user),
+            clean(&release.created_at)
+        )
+    });
+    told.collect::<Vec<_>>().into_iter().rev().collect()
 }
 
 /// Whether every dyno that ran quietly was replaced, none of them by a crash or by the daily cycling.

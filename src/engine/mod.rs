@@ -15,6 +15,7 @@ mod watch;
 
 pub use awake::Awake;
 pub use event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
+pub use fights::foreign_releases;
 pub use guard::{FightGuard, LockGuard};
 pub use machine::{Config, Machine, Move, Standing, Unresumable};
 pub use rails::RailGuard;

@@ -227,6 +227,11 @@ impl Change {
         }
     }
 
+    /// Whether it makes a release, when there is anything to release.
+    pub const fn releases(&self) -> bool {
+        matches!(self, Self::Push { .. } | Self::Rollback { .. } | Self::Promote { .. })
+    }
+
     /// What it sets to a value; `None` when it does no such thing, so that nothing can reverse it.
     pub fn subject(&self) -> Option<Subject> {
         match self {

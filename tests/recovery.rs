@@ -1,0 +1,269 @@
+//! What a run leaves open, and how it is gone on with or taken back: signals, resume, undo, the lock, others at work.
+
+#![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
+
+mod support;
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use support::shared::Shared;
+use support::{Lab, Ran, until};
+
+const HEAD: &str = "runbook: 1\nname: own\nsummary: a test of its own\nhealth:\n  every: 500ms\n";
+
+/// A runbook of the test's own; gives the arguments of its run.
+fn own(lab: &Lab, steps: &str) -> Vec<String> {
+    let folder = lab.runbook("own", &format!("{HEAD}steps:\n{steps}"));
+    ["run", "own", "--yes", "--runbooks", &folder].map(str::to_owned).to_vec()
+}
+
+fn run(lab: &Lab, arguments: &[String]) -> Ran {
+    lab.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn start(lab: &Lab, arguments: &[String]) -> Child {
+    lab.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The runs of the lab's state directory, newest first.
+fn runs(lab: &Lab) -> Vec<Json> {
+    let listed = lab.run(&["runs", "--json"]).expect(0);
+    listed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn newest(lab: &Lab) -> String {
+    runs(lab)[0]["run"].as_str().expect("an id").to_owned()
+}
+
+fn journal(lab: &Lab) -> String {
+    let folder = std::path::Path::new(&lab.environment["RUNBOOK_STATE_DIR"]).join("runs");
+    let newest = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).max();
+    newest.and_then(|run| std::fs::read_to_string(run.join("journal.jsonl")).ok()).unwrap_or_default()
+}
+
+/// Waits until the newest run waits in step `step`, after `earlier` runs.
+fn reached(lab: &Lab, step: &str) {
+    let began = format!(r#""type":"step_started","step":"{step}""#);
+    until(&format!("step {step}"), Duration::from_secs(60), || journal(lab).contains(&began));
+}
+
+#[expect(clippy::disallowed_methods, reason = "signals a process that the test has started, by pid")]
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+fn web(lab: &Lab) -> u64 {
+    let formation = lab.app("GET", "/formation", &Json::Null).expect(200).json();
+    let row = formation.as_array().expect("a list").iter().find(|row| row["type"] == "web");
+    row.expect("a row")["quantity"].as_u64().expect("a count")
+}
+
+const NARROW: &str = "  - { id: narrow, scale: { to: 1 }, gate: { until: live, within: 30s } }
+  - { id: hold, wait: { until: dynos.up == 1, for: 1500ms, within: 30s } }
+  - { id: long, when: steps.narrow.from == 2, wait: { until: dynos.wanted == 9, within: 2s }, on_failure: continue }
+  - { id: widen, always: true, scale: { to: 2 }, gate: { until: live, within: 30s } }
+";
+
+#[test]
+fn each_signal_pauses_the_run_with_what_always_runs_and_resume_does_anew_what_that_reversed() {
+    let lab = Shared::take();
+    for name in ["INT", "TERM", "HUP"] {
+        let arguments = own(&lab, NARROW);
+        let mut child = start(&lab, &arguments);
+        until("the first step's change", Duration::from_secs(60), || journal(&lab).contains("\"done\""));
+        reached(&lab, "hold");
+        signal(&child, name);
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{name}");
+        assert_eq!(web(&lab), 2, "{name}: what always runs has run");
+        let run_id = newest(&lab);
+        let told = lab.run(&["show", &run_id]).expect(0).stdout;
+        for said in [
+            &format!("{name}: stopping"),
+            "interrupted",
+            "heroku ps:scale web=2",
+            &format!("`runbook resume {run_id}`"),
+        ] {
+            assert!(told.contains(said), "{name}: {said}\n{told}");
+        }
+        // The lock and the lease are free: the run goes on at once, narrow again, and wide at its end.
+        let resumed = lab.run(&["resume", "--yes"]).expect(0);
+        assert!(
+            resumed.stderr.contains("done anew, since the pause had reversed it: narrow"),
+            "{}",
+            resumed.stderr
+        );
+        assert_eq!(web(&lab), 2, "{name}");
+        assert_eq!(journal(&lab).matches(r#""type":"run_started""#).count(), 1, "the same run");
+        assert!(journal(&lab).contains(&run_id), "under its id");
+        let again = lab.run(&["resume", &run_id, "--yes"]).expect(9);
+        assert!(again.stderr.contains("it is done"), "{}", again.stderr);
+    }
+}
+
+#[test]
+fn a_changed_runbook_or_target_is_shown_and_goes_on_only_when_that_is_accepted() {
+    let lab = Shared::take();
+    let arguments = own(
+        &lab,
+        "  - { id: first, diagnose: }\n  - { id: long, wait: { until: dynos.up == 9, within: 60s } }\n",
+    );
+    let mut child = start(&lab, &arguments);
+    reached(&lab, "long");
+    signal(&child, "KILL");
+    child.wait().expect("it is gone");
+    own(
+        &lab,
+        "  - { id: first, diagnose: }\n  - { id: long, wait: { until: dynos.up == 2, within: 60s } }\n",
+    );
+    let folder = arguments[4].as_str();
+    let refused = lab.run(&["resume", "--yes", "--runbooks", folder]).expect(9);
+    for said in [
+        "the runbook has changed",
+        "-  - { id: long, wait: { until: dynos.up == 9",
+        "+  - { id: long, wait: { until: dynos.up == 2",
+        "--accept-changed runbook",
+    ] {
+        assert!(refused.stderr.contains(said), "{said}\n{}", refused.stderr);
+    }
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    support::git(elsewhere.path(), &["clone", "-q", &lab.wiki.display().to_string(), "wiki"]);
+    let other = elsewhere.path().join("wiki").display().to_string();
+    let refused = lab
+        .run(&["resume", "--yes", "--accept-changed", "runbook", "--runbooks", folder, "-C", &other])
+        .expect(9);
+    assert!(refused.stderr.contains("working tree: was"), "{}", refused.stderr);
+    let gone_on =
+        lab.run(&["resume", "--yes", "--accept-changed", "runbook", "--runbooks", folder]).expect(0);
+    assert!(!gone_on.stderr.contains("▶ step first"), "what is over stays over: {}", gone_on.stderr);
+    let once_more = lab.run(&["show", &newest(&lab)]).expect(0).stdout;
+    assert!(once_more.contains("taken up again by"), "{once_more}");
+}
+
+#[test]
+fn a_run_is_undone_once_and_somebody_elses_number_is_not() {
+    let lab = Shared::take();
+    let three = own(&lab, "  - { id: more, scale: { to: 3 }, gate: { until: live, within: 40s } }\n");
+    run(&lab, &three).expect(0);
+    let run_id = newest(&lab);
+    let before = lab.traces().mutating;
+    let preview = lab.run(&["undo", &run_id, "--dry-run"]).expect(0);
+    assert!(preview.stdout.contains("web back to 2"), "{}", preview.stdout);
+    assert_eq!((lab.traces().mutating, web(&lab)), (before, 3), "a preview changes nothing");
+    // Somebody scales meanwhile: not ours to put back.
+    let update = |to: u64| json!({ "updates": [{ "type": "web", "quantity": to }] });
+    lab.app("PATCH", "/formation", &update(1)).expect(200);
+    let refused = lab.run(&["undo", &run_id, "--yes"]).expect(9);
+    assert!(refused.stderr.contains("somebody else has scaled it since"), "{}", refused.stderr);
+    lab.app("PATCH", "/formation", &update(3)).expect(200);
+    let undone = lab.run(&["undo", &run_id, "--yes"]).expect(0);
+    assert!(undone.stdout.contains("heroku ps:scale web=3"), "{}", undone.stdout);
+    assert_eq!(web(&lab), 2);
+    let twice = lab.run(&["undo", &run_id, "--yes"]).expect(6);
+    assert!(twice.stderr.contains("nothing is done twice"), "{}", twice.stderr);
+    let nothing = own(&lab, "  - { id: look, diagnose: }\n");
+    run(&lab, &nothing).expect(0);
+    let said = lab.run(&["undo", &newest(&lab), "--yes"]).expect(0);
+    assert!(said.stdout.contains("can be taken back"), "{}", said.stdout);
+}
+
+#[test]
+fn a_second_run_from_anywhere_is_refused_by_name_and_the_lock_dies_with_its_holder() {
+    let lab = Shared::take();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let state = elsewhere.path().join("state").display().to_string();
+    let long = own(&lab, "  - { id: long, wait: { until: dynos.up == 9, within: 60s } }\n");
+    let mut holder = start(&lab, &long);
+    reached(&lab, "long");
+    let holder_run = newest(&lab);
+    let other = |arguments: &[&str]| lab.run_in(&[("RUNBOOK_STATE_DIR", state.as_str())], arguments);
+    let brief = lab.runbook(
+        "brief",
+        &format!("{}steps:\n  - {{ id: look, diagnose: }}\n", HEAD.replace("own", "brief")),
+    );
+    let refused = other(&["run", "brief", "--yes", "--runbooks", &brief]).expect(8);
+    for said in [
+        "another run holds wizzypedia",
+        "@",
+        "with `own` since",
+        &holder_run,
+        "nothing was changed",
+        "--wait-lock",
+    ] {
+        assert!(refused.stderr.contains(said), "{said}\n{}", refused.stderr);
+    }
+    // It cannot outlive its holder.
+    signal(&holder, "KILL");
+    holder.wait().expect("it is gone");
+    other(&["run", "brief", "--yes", "--runbooks", &brief, "--wait-lock", "10s"]).expect(0);
+    // Who waits for the lock gets it when its holder has ended.
+    let mut holder =
+        start(&lab, &own(&lab, "  - { id: long, wait: { until: dynos.up == 2, for: 4s, within: 60s } }\n"));
+    until("the holder's lock", Duration::from_secs(60), || newest(&lab) != holder_run);
+    reached(&lab, "long");
+    let waited = other(&["run", "brief", "--yes", "--runbooks", &brief, "--wait-lock", "60s"]).expect(0);
+    assert!(waited.stderr.contains("waiting for its end"), "{}", waited.stderr);
+    assert_eq!(holder.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn somebody_else_at_work_pauses_the_run_before_its_next_change_and_is_named() {
+    let lab = Shared::take();
+    let steps = "  - { id: look, wait: { until: dynos.up == 2, for: 4s, within: 60s } }
+  - { id: restart, restart: all, gate: { until: live, within: 40s } }
+";
+    type Deed = (&'static str, fn(&Lab), &'static str);
+    let deeds: [Deed; 3] = [
+        (
+            "a release",
+            |lab| {
+                let releases = lab.app("GET", "/releases", &Json::Null).expect(200).json();
+                let current = releases.as_array().expect("a list").iter().find(|row| row["current"] == true);
+                let body = json!({ "release": current.expect("one")["id"] });
+                lab.app("POST", "/releases", &body).expect(201);
+            },
+            "release v",
+        ),
+        (
+            "a scale",
+            |lab| {
+                let body = json!({ "updates": [{ "type": "web", "quantity": 3 }] });
+                lab.app("PATCH", "/formation", &body).expect(200);
+            },
+            "web is scaled to 3, and was at 2",
+        ),
+        (
+            "a restart",
+            |lab| {
+                lab.app("DELETE", "/dynos", &Json::Null).expect(202);
+            },
+            "every dyno was restarted",
+        ),
+    ];
+    for (what, deed, named) in deeds {
+        let earlier = runs(&lab).len();
+        let mut child = start(&lab, &own(&lab, steps));
+        until("the run", Duration::from_secs(60), || runs(&lab).len() > earlier);
+        reached(&lab, "look");
+        let retired = lab.retired();
+        deed(&lab);
+        assert_eq!(child.wait().expect("it ends").code(), Some(6), "{what}");
+        let told = lab.run(&["show", &newest(&lab)]).expect(0).stdout;
+        assert!(
+            told.contains("Somebody else is at work on this app") && told.contains(named),
+            "{what}: {told}"
+        );
+        assert!(told.contains("changed: nothing."), "{what}: {told}");
+        // A person has looked: the run is taken up again, from what is there now.
+        let body = json!({ "updates": [{ "type": "web", "quantity": 2 }] });
+        lab.app("PATCH", "/formation", &body).expect(200);
+        until("the dynos", Duration::from_secs(30), || {
+            let look = lab.look();
+            look["dynos"].as_array().is_some_and(|dynos| dynos.iter().all(|dyno| dyno["state"] == "up"))
+        });
+        lab.run(&["resume", "--yes"]).expect(0);
+        assert!(lab.retired() >= retired + 2, "{what}: the restart that was held back is made");
+    }
+}
