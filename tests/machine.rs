@@ -24,6 +24,7 @@ struct World<'w> {
     sample: Read<'w>,
     perform: Box<dyn FnMut(&Change) -> Performance + 'w>,
     reconcile: Answer<'w, Result<Reconciled, Fault>>,
+    clear: Box<dyn FnMut(&str) -> Clearance + 'w>,
     /// Seconds of the changes performed.
     changed_at: Vec<u64>,
     interrupt_at: Option<u64>,
@@ -72,6 +73,7 @@ impl<'w> World<'w> {
             sample: Box::new(sample),
             perform: Box::new(|_| Performance::Done(Effect::Accepted)),
             reconcile: Box::new(|| Ok(Reconciled::DidNotHappen)),
+            clear: Box::new(|_| Clearance::Clear),
             changed_at: Vec::new(),
             interrupt_at: None,
             config: Config { run: "r".into(), ..Config::default() },
@@ -123,7 +125,7 @@ impl<'w> World<'w> {
                 Request::Clear { step, .. } if step.ends_with("barred") => {
                     Input::Cleared(Clearance::Barred("a guardrail forbids it".into()))
                 }
-                Request::Clear { .. } => Input::Cleared(Clearance::Clear),
+                Request::Clear { step, .. } => Input::Cleared((self.clear)(&step)),
                 Request::Reconcile { .. } => Input::Reconciled((self.reconcile)()),
                 Request::Wait { until, .. } => {
                     now = until.0.min(number * 1000).max(now + 1);
@@ -355,6 +357,29 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     told_by_a_person.answer = Some(true);
     let told = told_by_a_person.run(steps);
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "a person's word settles it");
+}
+
+#[test]
+fn a_change_that_may_not_be_made_now_is_not_made_and_ends_the_run_what_always_runs_included() {
+    let steps = "  - id: change-a\n    restart: all\n    gate: { none: a test }\n  - id: change-b\n    restart: all\n    gate: { none: a test }\n  - id: change-c\n    always: true\n    restart: all\n    gate: { none: a test }\n";
+    let mut world = World::at(|_, _| usage(0.1));
+    world.clear = Box::new(|step| match step {
+        "change-a" => Clearance::Clear,
+        _ => Clearance::Refused { outcome: Outcome::Locked, why: "another run holds it".into() },
+    });
+    let told = world.run(steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Locked, 1));
+    assert!(matches!(told.status("change-b"), Some(StepStatus::Held { .. })), "{:?}", told.events);
+    assert!(matches!(told.status("change-c"), Some(StepStatus::Held { .. })), "{:?}", told.events);
+
+    // Somebody else is at work: a person's word lets it go on, and nobody's does not.
+    for (answer, wanted) in [(Some(true), (Outcome::Done, 3)), (None, (Outcome::Declined, 0))] {
+        let mut world = World::at(|_, _| usage(0.1));
+        world.clear = Box::new(|_| Clearance::Ask("go on?".into()));
+        world.answer = answer;
+        let told = world.run(steps);
+        assert_eq!((told.outcome(), told.changes), wanted);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 use support::shared::Shared;
 use support::{Lab, Ran, until};
@@ -23,8 +24,12 @@ fn run(lab: &Lab, arguments: &[String]) -> Ran {
     lab.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Starts one in the background; its journal is the newest when this returns.
 fn start(lab: &Lab, arguments: &[String]) -> Child {
-    lab.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    let earlier = runs(lab).len();
+    let child = lab.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    until("the run", Duration::from_secs(60), || runs(lab).len() > earlier);
+    child
 }
 
 /// The runs of the lab's state directory, newest first.
@@ -201,20 +206,50 @@ fn a_second_run_from_anywhere_is_refused_by_name_and_the_lock_dies_with_its_hold
     // Who waits for the lock gets it when its holder has ended.
     let mut holder =
         start(&lab, &own(&lab, "  - { id: long, wait: { until: dynos.up == 2, for: 4s, within: 60s } }\n"));
-    until("the holder's lock", Duration::from_secs(60), || newest(&lab) != holder_run);
     reached(&lab, "long");
     let waited = other(&["run", "brief", "--yes", "--runbooks", &brief, "--wait-lock", "60s"]).expect(0);
     assert!(waited.stderr.contains("waiting for its end"), "{}", waited.stderr);
     assert_eq!(holder.wait().expect("it ends").code(), Some(0));
 }
 
+/// What it is, how it is done, and how it is named.
+type Deed = (&'static str, fn(&Lab), &'static str);
+
+#[test]
+fn a_lock_that_is_found_held_when_the_full_database_lets_the_run_in_stops_it_before_its_next_change() {
+    let lab = Shared::take();
+    let mut other = lab.session();
+    let taken: Option<u64> =
+        other.query_first("SELECT GET_LOCK('runbook:wiki:wizzypedia', 0)").expect("a statement");
+    assert_eq!(taken, Some(1), "the test holds the app's lock, as a run on another machine does");
+    let mut overseer = lab.overseer();
+    let limit: u64 = overseer.query_first("SELECT @@max_connections").expect("a statement").expect("a row");
+    overseer.query_drop("SET GLOBAL max_connections = 10").expect("a statement");
+    let fill: Vec<_> = (0..12).filter_map(|_| lab.try_session()).collect();
+    let steps = "  - { id: look, wait: { until: usage < 80%, within: 60s } }
+  - { id: restart, restart: all, gate: { until: live, within: 40s } }
+";
+    let retired = lab.retired();
+    let mut child = start(&lab, &own(&lab, steps));
+    reached(&lab, "look");
+    drop(fill);
+    overseer.query_drop(format!("SET GLOBAL max_connections = {limit}")).expect("a statement");
+    assert_eq!(child.wait().expect("it ends").code(), Some(8));
+    let told = lab.run(&["show", &newest(&lab)]).expect(0).stdout;
+    assert!(told.contains("another run holds this app"), "{told}");
+    assert!(told.contains("changed: nothing."), "{told}");
+    assert_eq!(lab.retired(), retired);
+    drop(other);
+    lab.run(&["resume", "--yes"]).expect(0);
+    assert_eq!(lab.retired(), retired + 2, "with the lock free the run goes on");
+}
+
 #[test]
 fn somebody_else_at_work_pauses_the_run_before_its_next_change_and_is_named() {
     let lab = Shared::take();
-    let steps = "  - { id: look, wait: { until: dynos.up == 2, for: 4s, within: 60s } }
+    let steps = "  - { id: look, wait: { until: live, for: 4s, within: 60s } }
   - { id: restart, restart: all, gate: { until: live, within: 40s } }
 ";
-    type Deed = (&'static str, fn(&Lab), &'static str);
     let deeds: [Deed; 3] = [
         (
             "a release",
@@ -243,9 +278,7 @@ fn somebody_else_at_work_pauses_the_run_before_its_next_change_and_is_named() {
         ),
     ];
     for (what, deed, named) in deeds {
-        let earlier = runs(&lab).len();
         let mut child = start(&lab, &own(&lab, steps));
-        until("the run", Duration::from_secs(60), || runs(&lab).len() > earlier);
         reached(&lab, "look");
         let retired = lab.retired();
         deed(&lab);
@@ -260,8 +293,9 @@ fn somebody_else_at_work_pauses_the_run_before_its_next_change_and_is_named() {
         let body = json!({ "updates": [{ "type": "web", "quantity": 2 }] });
         lab.app("PATCH", "/formation", &body).expect(200);
         until("the dynos", Duration::from_secs(30), || {
-            let look = lab.look();
-            look["dynos"].as_array().is_some_and(|dynos| dynos.iter().all(|dyno| dyno["state"] == "up"))
+            let dynos = lab.app("GET", "/dynos", &Json::Null).expect(200).json();
+            let dynos = dynos.as_array().expect("a list");
+            dynos.len() == 2 && dynos.iter().all(|dyno| dyno["state"] == "up")
         });
         lab.run(&["resume", "--yes"]).expect(0);
         assert!(lab.retired() >= retired + 2, "{what}: the restart that was held back is made");

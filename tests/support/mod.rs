@@ -257,6 +257,11 @@ impl Lab {
         self.connect("database_url")
     }
 
+    /// The same, if the server lets it in.
+    pub fn try_session(&self) -> Option<mysql::Conn> {
+        self.try_connect("database_url").ok()
+    }
+
     /// The code with which the server refuses a login of the wiki's account now.
     pub fn login_refused(&self) -> Option<u16> {
         match self.try_connect("database_url") {
