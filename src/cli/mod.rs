@@ -10,6 +10,7 @@ mod handoff;
 mod lab;
 mod library;
 mod list;
+mod manner;
 mod new;
 mod output;
 mod past;

@@ -87,6 +87,12 @@ impl Past {
         Ok(Self { run, folder, recorded, record, config, changed: false, began })
     }
 
+    /// Reads its journal anew: nobody else writes it from here on.
+    pub(super) fn read_again(&mut self) -> Result<(), Stop> {
+        self.recorded = read_run(&self.folder).map_err(|error| Stop::new(9, format!("error: {error}")))?;
+        Ok(())
+    }
+
     /// Its events with their moments on the run's clock, which goes on through pauses.
     pub(super) fn events(&self) -> Vec<(Moment, Event)> {
         let moment = |at: jiff::Timestamp| {

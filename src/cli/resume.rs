@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::audit::AuditArgs;
 use super::guardrails::{self, GuardArgs};
+use super::manner::MannerArgs;
 use super::output::{Stop, talk};
 use super::past::Past;
-use super::run::{check_terminal, lead, target_of, time};
+use super::run::{check_terminal, lead, target_of};
 use super::runs::open_store;
-use super::session::{Manner, Session};
+use super::session::Session;
 use super::show::say_handed_over;
 use super::signals::Ending;
 use super::target::{TargetArgs, app_of, open_target};
@@ -24,21 +25,11 @@ pub(super) struct ResumeArgs {
     run: Option<String>,
     #[command(flatten)]
     target: TargetArgs,
-    /// Do not ask whether to go on. What is in doubt and cannot be read back still needs a person.
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// Ask before each step too.
-    #[arg(long, conflicts_with = "yes")]
-    step: bool,
+    #[command(flatten)]
+    manner: MannerArgs,
     /// Go on although this has changed since.
     #[arg(long, value_name = "WHAT")]
     accept_changed: Vec<Accept>,
-    /// Events as JSON on stdout, one object a line.
-    #[arg(long)]
-    json: bool,
-    /// Waits this long for the end of another run on the app, such as 2m.
-    #[arg(long, value_name = "TIME")]
-    wait_lock: Option<String>,
     /// Folder of runbooks in which the run's is looked for.
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
@@ -55,7 +46,7 @@ pub(super) enum Accept {
 }
 
 pub(super) fn run(args: &ResumeArgs) -> u8 {
-    lead(args.json, |ending| attempt(args, ending))
+    lead(args.manner.json, |ending| attempt(args, ending))
 }
 
 fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
@@ -83,7 +74,7 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         }
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    check_terminal(args.yes, terminal)?;
+    check_terminal(args.manner.yes, terminal)?;
     let target_args = args.target.for_run(&past.record.target);
     let age = past.age(SystemClock::start().wall());
     let clock = Arc::new(SystemClock::resumed(age));
@@ -101,16 +92,7 @@ fn attempt(args: &ResumeArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let plan = build(past.record.clone()).map_err(|faults| {
         Stop::new(3, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())
     })?;
-    let manner = Manner {
-        yes: args.yes,
-        step: args.step,
-        json: args.json,
-        plan_out: None,
-        no_database: target_args.no_database,
-        // Incident and reason are those that the run began with.
-        audit: AuditArgs::default(),
-        wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
-        notes: Vec::new(),
-    };
-    Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending)).resumed(&store, &past)
+    // Incident and reason are those that the run began with.
+    let manner = args.manner.manner(target_args.no_database, AuditArgs::default())?;
+    Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending)).resumed(&store, past)
 }

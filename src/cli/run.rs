@@ -3,19 +3,18 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::audit::AuditArgs;
 use super::environment;
 use super::guardrails::{self, GuardArgs};
 use super::library;
+use super::manner::{Manner, MannerArgs, time};
 use super::output::{Stop, talk};
 use super::runs::open_store;
-use super::session::{Manner, Session};
+use super::session::Session;
 use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
 use crate::engine::Outcome;
-use crate::expr::units::parse_duration;
 use crate::plan::{
     Emergency, Plan, PlanRecord, Selection, Target, bind_inputs, build, check, check_emergency,
     check_selection, emergency,
@@ -24,7 +23,6 @@ use crate::platform::{Opened, SystemClock};
 use crate::source::render;
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArgs {
     /// The runbook's name (`runbook list`).
     name: String,
@@ -35,12 +33,8 @@ pub(super) struct RunArgs {
     /// Show what would be done, from live state, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask: the plan and `confirm` steps are agreed to.
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// Ask before each step too.
-    #[arg(long, conflicts_with = "yes")]
-    step: bool,
+    #[command(flatten)]
+    manner: MannerArgs,
     /// Set an input.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -53,18 +47,12 @@ pub(super) struct RunArgs {
     /// Leave these steps out.
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
-    /// Events as JSON on stdout, one object a line.
-    #[arg(long)]
-    json: bool,
     /// Write the plan with its hash to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     plan_out: Option<PathBuf>,
     /// Ends waiting after this long, such as 10m.
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// Waits this long for the end of another run on the app, such as 2m.
-    #[arg(long, value_name = "TIME")]
-    wait_lock: Option<String>,
     /// Folder of runbooks, read before the embedded ones [default: ./runbooks].
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
@@ -79,7 +67,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> u8 {
-    lead(args.json, |ending| attempt(args, ending))
+    lead(args.manner.json, |ending| attempt(args, ending))
 }
 
 /// Leads a command that carries out a run: everything that goes wrong before it, with its exit code; then the run's own.
@@ -101,12 +89,6 @@ pub(super) fn lead(json: bool, attempt: impl FnOnce(&Arc<Ending>) -> Result<u8, 
             stop.code
         }
     }
-}
-
-/// A time given by a flag.
-pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<Duration>, Stop> {
-    text.map(|text| parse_duration(text).map_err(|why| Stop::new(2, format!("error: {flag}: {why}"))))
-        .transpose()
 }
 
 /// A plan must be agreed to, by `--yes` or at a terminal.
@@ -133,7 +115,8 @@ pub(super) const fn outcome_of(code: u8) -> Outcome {
 }
 
 fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
-    let (name, source) = library::find(&args.name, args.runbooks.as_deref(), args.yes && !args.dry_run)?;
+    let (name, source) =
+        library::find(&args.name, args.runbooks.as_deref(), args.manner.yes && !args.dry_run)?;
     let colour = console::colors_enabled_stderr();
     let checked = check(&source)
         .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
@@ -170,7 +153,7 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
     })?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    check_terminal(args.yes || args.dry_run, terminal)?;
+    check_terminal(args.manner.yes || args.dry_run, terminal)?;
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
     let (opened, app) =
@@ -179,14 +162,8 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let plan = build(record)
         .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
     let manner = Manner {
-        yes: args.yes,
-        step: args.step,
-        json: args.json,
         plan_out: args.plan_out.clone(),
-        audit: args.audit.clone(),
-        no_database: args.target.no_database,
-        wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
-        notes: Vec::new(),
+        ..args.manner.manner(args.target.no_database, args.audit.clone())?
     };
     let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
     match store {

@@ -1,15 +1,14 @@
 //! One run from an opened world to its end: first look, plan, question, driver, summary.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use indicatif::MultiProgress;
 
-use super::audit::AuditArgs;
 use super::environment;
 use super::guardrails;
+use super::manner::Manner;
 use super::output::{Stop, data, talk, width};
 use super::past::Past;
 use super::preview::{Previews, preview};
@@ -45,28 +44,6 @@ const LINGERING: Duration = Duration::from_secs(20 * 60);
 const VANISHED: Duration = Duration::from_secs(70);
 /// The window of slopes.
 const WINDOW: Duration = Duration::from_secs(60);
-
-/// How a session is led, whichever command began it.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(super) struct Manner {
-    /// `--yes`.
-    pub(super) yes: bool,
-    /// `--step`.
-    pub(super) step: bool,
-    /// `--json`.
-    pub(super) json: bool,
-    /// `--plan-out`.
-    pub(super) plan_out: Option<PathBuf>,
-    /// `--no-database`.
-    pub(super) no_database: bool,
-    /// `--incident`, `--reason`.
-    pub(super) audit: AuditArgs,
-    /// `--wait-lock`.
-    pub(super) wait_lock: Duration,
-    /// What else the person should know before agreeing.
-    pub(super) notes: Vec<String>,
-}
 
 /// A run being prepared: the world is open and samples come in.
 pub(super) struct Session {
@@ -343,9 +320,11 @@ impl Session {
     }
 
     /// A run taken up again.
-    pub(super) fn resumed(mut self, store: &Store, past: &Past) -> Result<u8, Stop> {
+    pub(super) fn resumed(mut self, store: &Store, mut past: Past) -> Result<u8, Stop> {
         let run = past.run.clone();
         let _lease = self.lease(store, &run)?;
+        // Whoever held the lease until now may have gone on with this very run.
+        past.read_again()?;
         let mut config = past.config.clone();
         config.preboot = self.preboot;
         config.stepwise = self.manner.step;

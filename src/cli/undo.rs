@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::audit::AuditArgs;
 use super::guardrails::{self, GuardArgs};
+use super::manner::{Manner, MannerArgs};
 use super::output::{Stop, data, talk};
 use super::past::Past;
 use super::resume::Accept;
-use super::run::{check_terminal, lead, target_of, time};
+use super::run::{check_terminal, lead, target_of};
 use super::runs::{open_store, recorded};
-use super::session::{Manner, Session};
+use super::session::Session;
 use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
 use crate::action::Made;
@@ -27,7 +28,6 @@ use crate::source::{Source, render};
 const LOOKED_AT: usize = 40;
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct UndoArgs {
     /// The run: its id, a unique beginning of it, or its last letters.
     run: String,
@@ -38,27 +38,17 @@ pub(super) struct UndoArgs {
     /// Show what would be taken back, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask: the plan is agreed to.
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// Ask before each step too.
-    #[arg(long, conflicts_with = "yes")]
-    step: bool,
+    #[command(flatten)]
+    manner: MannerArgs,
     /// Undo although the app, its database, its remote or the working tree is another now.
     #[arg(long, value_name = "WHAT")]
     accept_changed: Vec<Accept>,
-    /// Events as JSON on stdout, one object a line.
-    #[arg(long)]
-    json: bool,
-    /// Waits this long for the end of another run on the app, such as 2m.
-    #[arg(long, value_name = "TIME")]
-    wait_lock: Option<String>,
     #[command(flatten)]
     guardrails: GuardArgs,
 }
 
 pub(super) fn run(args: &UndoArgs) -> u8 {
-    lead(args.json, |ending| attempt(args, ending))
+    lead(args.manner.json, |ending| attempt(args, ending))
 }
 
 /// The run that has undone `run` already, or has begun to.
@@ -100,7 +90,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         for cannot in &told.cannot {
             said.push_str(&format!("  {cannot}\n"));
         }
-        if args.json {
+        if args.manner.json {
             talk(said.trim_end());
             ending.say(crate::engine::Outcome::Done, 0, "nothing to undo");
         } else {
@@ -109,7 +99,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         return Ok(0);
     };
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    check_terminal(args.yes || args.dry_run, terminal)?;
+    check_terminal(args.manner.yes || args.dry_run, terminal)?;
     let target = args.target.for_run(&past.record.target);
     let (opened, app) =
         open_target(&target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)))?;
@@ -117,7 +107,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     past.check_target(&now, args.accept_changed.contains(&Accept::Target))?;
     let rails = guardrails::load(&args.guardrails, None, &target.folder)?;
     let others = released_since(&opened, &made).map_err(|fault| Stop::unusable(&fault))?;
-    if !others.is_empty() && args.yes && !args.dry_run {
+    if !others.is_empty() && args.manner.yes && !args.dry_run {
         let text = format!(
             "error: somebody else has released since run {}: {}; going back would take that back too\n  nothing was changed\n  hint: answer at a terminal without --yes, or `runbook run rollback`",
             past.run,
@@ -142,13 +132,6 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         Stop::new(1, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())
     })?;
     let manner = Manner {
-        yes: args.yes,
-        step: args.step,
-        json: args.json,
-        plan_out: None,
-        audit: args.audit.following(&past.recorded),
-        no_database: target.no_database,
-        wait_lock: time("--wait-lock", args.wait_lock.as_deref())?.unwrap_or_default(),
         notes: told
             .cannot
             .into_iter()
@@ -157,6 +140,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
                 others.into_iter().map(|other| format!("taken back as well, and not of that run: {other}")),
             )
             .collect(),
+        ..args.manner.manner(target.no_database, args.audit.following(&past.recorded))?
     };
     let session = Session::begin(manner, opened, Arc::new(plan), terminal, Arc::clone(ending));
     if args.dry_run { session.dry() } else { session.live(&store) }

@@ -32,17 +32,8 @@ impl Journal {
     /// # Errors
     /// When the files cannot be made.
     pub fn create(run: &str, folder: &Path) -> Result<Self, StoreError> {
-        let open = |name: &str| {
-            let path = folder.join(name);
-            OpenOptions::new()
-                .append(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| StoreError::new(&path, "creating", &error))
-        };
-        let mut file = open("journal.jsonl")?;
-        let samples = open("samples.jsonl")?;
+        let mut file = open(folder, "journal.jsonl", true)?;
+        let samples = open(folder, "samples.jsonl", true)?;
         file.write_all(format!("{}\n", first_line(FORMAT)).as_bytes())
             .and_then(|()| file.sync_data())
             .and_then(|()| File::open(folder)?.sync_all())
@@ -64,17 +55,8 @@ impl Journal {
     /// # Errors
     /// When the files cannot be opened or written.
     pub fn resume(run: &str, folder: &Path, recorded: &Recorded) -> Result<Self, StoreError> {
-        let open = |name: &str| {
-            let path = folder.join(name);
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| StoreError::new(&path, "opening", &error))
-        };
-        let file = open("journal.jsonl")?;
-        let samples = open("samples.jsonl")?;
+        let file = open(folder, "journal.jsonl", false)?;
+        let samples = open(folder, "samples.jsonl", false)?;
         file.set_len(recorded.length)
             .and_then(|()| file.sync_data())
             .map_err(|error| StoreError::new(folder, "writing to", &error))?;
@@ -123,6 +105,18 @@ impl Journal {
         )
         .hint(hint)
     }
+}
+
+/// A file of a run's folder, to be added to; with `new`, it must not be there yet.
+fn open(folder: &Path, name: &str, new: bool) -> Result<File, StoreError> {
+    let path = folder.join(name);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .create_new(new)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| StoreError::new(&path, "opening", &error))
 }
 
 /// Events that must be on disk before anything else happens.

@@ -157,6 +157,33 @@ struct Frame {
     awaited: Option<String>,
 }
 
+impl Frame {
+    /// A step that begins now.
+    fn begun(
+        now: Moment,
+        step: Arc<Step>,
+        ladder: Option<String>,
+        before: Measurements,
+        phase: Phase,
+    ) -> Self {
+        Self {
+            step,
+            ladder,
+            began: now,
+            before,
+            phase,
+            progress: Progress { began: now, ..Progress::default() },
+            changed: false,
+            released: false,
+            attempt: 0,
+            repeats: 0,
+            abort_hits: 0,
+            done: None,
+            awaited: None,
+        }
+    }
+}
+
 /// Which part of the plan the queue holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -550,21 +577,8 @@ impl Machine {
         });
         let phase =
             if step.when.is_some() { Phase::When { since: now } } else { self.first_phase(now, &step) };
-        self.frames.push(Frame {
-            before: self.measurements(),
-            began: now,
-            phase,
-            progress: Progress { began: now, ..Progress::default() },
-            changed: false,
-            released: false,
-            attempt: 0,
-            repeats: 0,
-            abort_hits: 0,
-            done: None,
-            awaited: None,
-            ladder,
-            step,
-        });
+        let before = self.measurements();
+        self.frames.push(Frame::begun(now, step, ladder, before, phase));
     }
 
     fn set_phase(&mut self, phase: Phase) {

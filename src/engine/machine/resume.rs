@@ -242,21 +242,7 @@ impl Machine {
             }
             self.queue.retain(|waiting| waiting.id != id);
         }
-        self.frames.push(Frame {
-            before: before.clone(),
-            began: at,
-            phase: Phase::Acting,
-            progress: Progress { began: at, ..Progress::default() },
-            changed: false,
-            released: false,
-            attempt: 0,
-            repeats: 0,
-            abort_hits: 0,
-            done: None,
-            awaited: None,
-            ladder,
-            step,
-        });
+        self.frames.push(Frame::begun(at, step, ladder, before.clone(), Phase::Acting));
         Ok(())
     }
 
