@@ -425,19 +425,7 @@ impl Machine {
             return;
         }
         self.ending = None;
-        let mut again: Vec<Arc<Step>> = Vec::new();
-        for (index, entry) in self.ledger.iter().enumerate() {
-            let Some(subject) = entry.change.subject() else { continue };
-            let later = &self.ledger[index + 1..];
-            let last = later.iter().rev().find(|other| other.change.subject().as_ref() == Some(&subject));
-            let reversed = last.is_some_and(|last| last.always && last.change != entry.change);
-            let newest = !later.iter().any(|o| !o.always && o.change.subject().as_ref() == Some(&subject));
-            if !entry.always && reversed && newest && !again.iter().any(|step| step.id == entry.step.id) {
-                // What let it run then lets it run again: it is put back, not decided anew.
-                let step = Step { when: None, before: None, ..(*entry.step).clone() };
-                again.push(Arc::new(step));
-            }
-        }
+        let mut again = self.reversed();
         let queue = self.main_steps();
         let past = self.past();
         past.failing = false;
@@ -455,6 +443,24 @@ impl Machine {
         past.again = again.into();
         let begun = past.begun.clone();
         self.queue = queue.into_iter().filter(|step| !begun.contains(&step.id)).collect();
+    }
+
+    /// Steps whose setting a step that always runs has put back since, oldest first.
+    fn reversed(&self) -> Vec<Arc<Step>> {
+        let mut again: Vec<Arc<Step>> = Vec::new();
+        for (index, entry) in self.ledger.iter().enumerate() {
+            let Some(subject) = entry.change.subject() else { continue };
+            let later = &self.ledger[index + 1..];
+            let last = later.iter().rev().find(|other| other.change.subject().as_ref() == Some(&subject));
+            let reversed = last.is_some_and(|last| last.always && last.change != entry.change);
+            let newest = !later.iter().any(|o| !o.always && o.change.subject().as_ref() == Some(&subject));
+            if !entry.always && reversed && newest && !again.iter().any(|step| step.id == entry.step.id) {
+                // What let it run then lets it run again: it is put back, not decided anew.
+                let step = Step { when: None, before: None, ..(*entry.step).clone() };
+                again.push(Arc::new(step));
+            }
+        }
+        again
     }
 
     /// Where a process that died had been: its queue, as far as the events tell.
