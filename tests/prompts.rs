@@ -100,7 +100,7 @@ fn step_by_step_a_person_is_asked_before_each_and_ctrl_c_at_a_step_is_an_interru
     interrupted.exp_string("Is it well?").expect("the step's own question");
     interrupted.send_control('c').expect("typed");
     let shown = ends(&mut interrupted, 130);
-    assert!(shown.contains("restarted every dyno"), "what was changed is said:\n{shown}");
+    assert!(shown.contains("asked Heroku to restart every dyno"), "what was changed is said:\n{shown}");
 
     let refused = lab.run(&["run", "own", "--runbooks", &own, "--step", "--yes", "--json"]).expect(2);
     let last = refused.events().pop().expect("the last line always comes");

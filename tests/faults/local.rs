@@ -38,7 +38,7 @@ fn a_disk_that_fills_up() {
     let ran = ended(case.start_in_shell("trap '' XFSZ; ulimit -f 64;", &[], &steps)).expect(5);
     assert_eq!(case.requests(), ["DELETE /dynos"], "nothing more is done");
     let shown = case.lab.run(&["show", &id(&ran.stderr)]).expect(0);
-    assert!(shown.stdout.contains("restarted every dyno"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("asked Heroku to restart every dyno"), "{}", shown.stdout);
     case.end_unwritten(&ran, &["restart: done", "NOT done"]);
 }
 
