@@ -57,7 +57,7 @@ test: lint
 
 # Ten minutes of real kills; the three that tell most are part of `make test`.
 crash-matrix: deps
-	RUNBOOK_UPDATE_DOCS=1 $(CARGO) test --locked --test crash -- --include-ignored
+	RUNBOOK_UPDATE_DOCS=1 $(CARGO) test --locked --test crash -- --include-ignored --test-threads 2
 
 clean:
 	$(CARGO) clean

@@ -46,13 +46,13 @@ impl Revert {
         let what = || format!("reverting {}", short(&wanted));
         let git = scene.observer.git();
         let tree = git.tree()?;
-        if !tree.staged.is_empty() {
+        let commit = git.commit(&wanted)?.sha;
+        if !tree.staged.is_empty() && !git.half_reverted(&commit)? {
             let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
             return Err(Fault::new(FaultKind::Refused, what(), why)
                 .hint("commit them or `git restore --staged` them first")
                 .into());
         }
-        let commit = git.commit(&wanted)?.sha;
         if commit != tree.head
             && git.commits_between(&tree.head, &commit).map_or(true, |more| !more.is_empty())
         {

@@ -169,7 +169,7 @@ impl Rollback {
         let what = || format!("rolling {} back by git revert", scene.app);
         let git = scene.observer.git();
         let tree = git.tree()?;
-        if !tree.staged.is_empty() {
+        if !tree.staged.is_empty() && !git.half_reverted(&tree.head)? {
             let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
             return Err(Fault::new(FaultKind::Refused, what(), why)
                 .hint("commit them or `git restore --staged` them first")

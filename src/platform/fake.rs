@@ -477,6 +477,9 @@ impl GitReads for World {
         let at = state.commits.iter().position(|(sha, _)| sha == revision).unwrap_or(0);
         Ok(at.checked_sub(1).map(|parent| state.commits[parent].0.clone()).into_iter().collect())
     }
+    fn half_reverted(&self, _: &str) -> Result<bool, Fault> {
+        Ok(false)
+    }
     fn committer(&self) -> Result<Committer, Fault> {
         Ok(Committer { name: "Op <op@example.com>".into(), would_sign: false, hooks: Vec::new() })
     }

@@ -105,6 +105,9 @@ pub trait GitReads: Send + Sync {
     fn commit(&self, revision: &str) -> Result<CommitFact, Fault>;
     /// Parents of a commit.
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault>;
+    /// Whether the index holds exactly what `commit`'s reverse would: `commit` is HEAD, and a revert of it was cut off
+    /// between staging and committing.
+    fn half_reverted(&self, commit: &str) -> Result<bool, Fault>;
     /// Who would commit; refuses where git does not know, since a commit would fail.
     fn committer(&self) -> Result<Committer, Fault>;
     /// Whether Heroku's git would take a push of `commit` to `branch` (token, app, fast-forward), and whether `branch`

@@ -230,6 +230,16 @@ impl GitReads for Tree {
         Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 
+    fn half_reverted(&self, commit: &str) -> Result<bool, Fault> {
+        let what = "comparing the index with the commit before";
+        let head = self.line(&["rev-parse", "--verify", "HEAD^{commit}"], what)?;
+        let parents = self.parents(commit)?;
+        let Some(parent) = parents.first().filter(|_| head == commit) else { return Ok(false) };
+        let args = ["diff-index", "--cached", "--quiet", parent, "--"];
+        let ended = self.run(self.git(args, LOCAL), &|_| {})?;
+        Ok(ended.code == Some(0) && !ended.timed_out)
+    }
+
     fn committer(&self) -> Result<Committer, Fault> {
         let what = "asking git who commits";
         let mut name = String::new();

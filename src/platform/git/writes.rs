@@ -92,7 +92,11 @@ impl GitWrites for Tree {
 
     fn revert(&self, commit: &str) -> Result<Effect, ChangeError> {
         let what = format!("reverting {}", short(commit));
-        self.refuse_dirty_index(&what, &[])?;
+        // Cut off between staging and committing, by the death of an earlier process: only the commit is left to do.
+        let half = self.half_reverted(commit).map_err(ChangeError::nothing_changed)?;
+        if !half {
+            self.refuse_dirty_index(&what, &[])?;
+        }
         let head = self.head().map_err(ChangeError::nothing_changed)?;
         if head != commit
             && self.ask(self.git(["merge-base", "--is-ancestor", commit, &head], LOCAL), &what).is_err()
@@ -101,11 +105,18 @@ impl GitWrites for Tree {
             return Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)));
         }
         let parents = self.parents(commit).map_err(ChangeError::nothing_changed)?;
+        let message;
         let mut args = vec!["revert", "--no-edit", "--no-gpg-sign", "--cleanup=whitespace"];
-        if parents.len() > 1 {
-            args.extend(["-m", "1"]);
+        if half {
+            let fact = GitReads::commit(self, commit).map_err(ChangeError::nothing_changed)?;
+            message = format!("Revert \"{}\"\n\nThis reverts commit {commit}.", fact.subject);
+            args = vec!["commit", "--quiet", "--no-gpg-sign", "--cleanup=whitespace", "-m", &message];
+        } else {
+            if parents.len() > 1 {
+                args.extend(["-m", "1"]);
+            }
+            args.push(commit);
         }
-        args.push(commit);
         let ended = self.run(self.git(args, COMMIT), &|_| {}).map_err(ChangeError::nothing_changed)?;
         let now = self.head().map_err(|fault| ChangeError::in_doubt(fault, 0))?;
         if now != head {
