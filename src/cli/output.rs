@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::platform::{Fault, FaultKind};
 use crate::reporter::wrap;
+use crate::source::last_net;
 
 /// Why a command ends early: what is said, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +40,13 @@ impl Stop {
 
 /// Writes data to stdout. A reader that has left is no fault of ours.
 pub(super) fn data(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(last_net(text).as_bytes());
     let _ = std::io::stdout().flush();
 }
 
 /// Writes talk to stderr.
 pub(super) fn talk(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", last_net(text));
 }
 
 /// Width of the terminal, 80 where there is none.

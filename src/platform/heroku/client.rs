@@ -21,6 +21,8 @@ use crate::platform::secret::{Redactor, Secret};
 
 /// Bound of a read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound of a page, its body included: a site that drips is measured as one that does not answer.
+pub(super) const PAGE_TIMEOUT: Duration = READ_TIMEOUT;
 /// Bound of a change. What was sent may land until then, and a little later: the settle rule waits that long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of a read, the first included.
@@ -296,6 +298,18 @@ impl Heroku {
     }
 }
 
+/// A name as one segment of a URL's path: it cannot end the segment, begin a query, or climb to the app itself.
+pub(super) fn segment(name: &str) -> Result<String, Fault> {
+    // These would name the list, or what holds it, even percent-encoded: a DELETE would hit far more than was meant.
+    if name.is_empty() || name.len() > 200 || matches!(name, "." | "..") {
+        let why = format!("`{}` is no name of one", name.chars().take(40).collect::<String>());
+        return Err(Fault::new(FaultKind::Refused, "asking Heroku about a thing of the app", why));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let shown = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    Ok(name.bytes().map(shown).collect())
+}
+
 /// Request ids of an answer, for support; bounded.
 pub(super) fn request_ids(headers: &HeaderMap) -> Vec<String> {
     let mut ids = Vec::new();
@@ -384,6 +398,25 @@ mod tests {
         for (token, good) in [("HRKU-abc", true), ("", false), ("abc\n", false), ("a b", false), ("ä", false)]
         {
             assert_eq!(check_token(&Secret::from(token)).is_ok(), good, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_within_its_segment() {
+        for (name, path) in [
+            ("web.1", "web.1"),
+            ("web&x=1", "web%26x%3D1"),
+            ("a/b?x=1#", "a%2Fb%3Fx%3D1%23"),
+            ("../x", "..%2Fx"),
+            ("%2e%2e", "%252e%252e"),
+            ("\u{202e}\r\n", "%E2%80%AE%0D%0A"),
+            ("--app", "--app"),
+            ("...", "..."),
+        ] {
+            assert_eq!(segment(name).unwrap(), path);
+        }
+        for none in ["", ".", "..", &"x".repeat(201)] {
+            assert_eq!(segment(none).unwrap_err().kind, FaultKind::Refused, "{none}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
 
-use super::client::{Heroku, is_loopback};
+use super::client::{Heroku, PAGE_TIMEOUT, is_loopback, segment};
 use super::{logs, model};
 use crate::health::{PageReading, Reading};
 use crate::platform::error::{Fault, FaultKind};
@@ -154,13 +154,13 @@ impl HerokuReads for Heroku {
     }
 
     fn slug(&self, id: &str) -> Result<Slug, Fault> {
-        let (json, _, _) = self.get(&self.of_app(&format!("/slugs/{id}")), None)?;
+        let (json, _, _) = self.get(&self.of_app(&format!("/slugs/{}", segment(id)?)), None)?;
         Ok(model::slug(&json))
     }
 
     fn config_changes(&self, release: &str) -> Result<Vec<ConfigChange>, Fault> {
         let now = self.config(&self.of_app("/config-vars"))?;
-        let then = self.config(&self.of_app(&format!("/releases/{release}/config-vars")))?;
+        let then = self.config(&self.of_app(&format!("/releases/{}/config-vars", segment(release)?)))?;
         let database = now.get(&self.options.database_var).map(|url| url.expose_secret().to_owned());
         let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
         keys.sort();
@@ -200,7 +200,7 @@ impl HerokuReads for Heroku {
         let Some(addon) = ours.and_then(|attachment| attachment["addon"]["id"].as_str()) else {
             return Ok(Vec::new());
         };
-        let all = self.list(&format!("/addons/{addon}/addon-attachments"), None, 200)?;
+        let all = self.list(&format!("/addons/{}/addon-attachments", segment(addon)?), None, 200)?;
         let mut apps: Vec<String> = all
             .iter()
             .filter_map(|attachment| attachment["app"]["name"].as_str())
@@ -252,7 +252,7 @@ impl HerokuReads for Heroku {
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
         let began = self.options.clock.now();
         let mut reading = PageReading::default();
-        match self.page_client().get(url).send() {
+        match self.page_client().get(url).timeout(PAGE_TIMEOUT).send() {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let mut body = Vec::new();
@@ -294,6 +294,6 @@ impl Heroku {
     pub(in crate::platform) fn page_answers(&self, path: &str) -> bool {
         let Some(base) = &self.options.pages_url else { return false };
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
-        self.page_client().get(url).send().is_ok()
+        self.page_client().get(url).timeout(PAGE_TIMEOUT).send().is_ok()
     }
 }
