@@ -13,6 +13,7 @@ mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a target is tried, when its cases are not done before.
@@ -153,4 +154,204 @@ fn a_journal_is_read_or_its_damage_is_named_with_its_line() {
 #[test]
 fn an_answer_of_herokus_is_understood_or_named_with_what_was_asked() {
     tried("heroku", 2000, targets::heroku);
+}
+
+/// A run of the binary that may use little memory and has a bounded time.
+struct Bounded {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Bounded {
+    /// It ended with this code, said why in a few lines, and drew nothing raw.
+    #[track_caller]
+    fn refused(self, code: i32, what: &str) -> Self {
+        assert_eq!(self.code, Some(code), "{what}\n{}{}", self.stdout, self.stderr);
+        assert!(self.stderr.contains("error"), "{what}: {}", self.stderr);
+        assert!(self.stderr.len() < 20_000, "{what}: {} bytes of talk", self.stderr.len());
+        assert!(
+            !self.stderr.contains("panicked") && !self.stderr.contains("overflow"),
+            "{what}: {}",
+            self.stderr
+        );
+        let raw = |c: char| c != '\n' && runbook::source::hides(c);
+        let shown = [&self.stdout, &self.stderr].into_iter().find(|text| text.chars().any(raw));
+        assert_eq!(shown, None, "{what}");
+        self
+    }
+}
+
+/// `ulimit -v` in KiB. A test build with its debug information needs more room than it uses.
+const MEMORY: &str = "600000";
+
+fn bounded(folder: &Path, arguments: &[&str]) -> Bounded {
+    let child = Command::new("sh")
+        .args(["-c", &format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_runbook")])
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap_or_default())
+        .env("HOME", folder)
+        .env("RUNBOOK_STATE_DIR", folder.join("state"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let pid = child.id().to_string();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    let Ok(output) = end.recv_timeout(Duration::from_secs(30)) else {
+        let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        panic!("not within 30 s: {arguments:?}");
+    };
+    let output = output.expect("its end");
+    Bounded {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+const RUNBOOK: &str = "runbook: 1\nname: bomb\nsummary: a file that was made to break its reader\nsteps:\n  - id: wait\n    wait: { until: live, for: 3s, within: 1m }\n";
+
+/// Files, each with what is said of it.
+fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let uses = vec![format!("*a{}", level - 1); 9].join(", ");
+        laughs.push_str(&format!("a{level}: &a{level} [{uses}]\n"));
+    }
+    let after = |text: &str| format!("{RUNBOOK}{text}").into_bytes();
+    let many = |one: &dyn Fn(usize) -> String| (0..5000).map(one).collect::<String>();
+    vec![
+        ("billion laughs", laughs.into_bytes(), "too large or too deeply nested"),
+        (
+            "laughs by merge keys",
+            after(&many(&|n| format!("m{n}: &m{n} {{ <<: *m{} }}\n", n.max(1) - 1))),
+            "error",
+        ),
+        ("an alias of itself", after("x: &x [*x]\n"), "error"),
+        ("deep lists", "[".repeat(100_000).into_bytes(), "deeply nested"),
+        ("deep maps", "{a: ".repeat(100_000).into_bytes(), "deeply nested"),
+        (
+            "deep blocks",
+            (0..700).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>().into_bytes(),
+            "deeply nested",
+        ),
+        ("deep questions", "? ".repeat(100_000).into_bytes(), "error"),
+        ("deep items", "- ".repeat(100_000).into_bytes(), "error"),
+        ("10 MB", RUNBOOK.repeat(10 << 20 >> 7).into_bytes(), "a runbook may have"),
+        ("a long line", after(&format!("x: {}\n", "y".repeat(900_000))), "unknown key of runbook `x`"),
+        ("a long key", after(&format!("{}: 1\n", "y".repeat(900_000))), "error"),
+        ("an open quote", after(&format!("x: \"{}", "\\n".repeat(400_000))), "error"),
+        ("doubled keys", after(&many(&|_| "x: 1\n".to_owned())), "`x` stands twice"),
+        ("unknown keys", after(&many(&|n| format!("x{n}: 1\n"))), "error"),
+        (
+            "unknown verbs",
+            RUNBOOK.replace("wait:", &many(&|n| format!("v{n}: 1\n    "))).into_bytes(),
+            "error",
+        ),
+        ("tags", after("x: !!python/object/apply:os.system [id]\n"), "tag"),
+        ("a binary tag", after("x: !!binary aGVsbG8=\n"), "error"),
+        ("NUL", after("x: \0\n"), "hidden character (U+0000)"),
+        ("an escape", after("x: \"\\e]0;title\\a\"\n"), "hidden character (U+001B)"),
+        ("C1", after("x: \u{9b}31m\n"), "hidden character (U+009B)"),
+        ("a direction", after("# \u{202e} harmless\n"), "hidden character (U+202E)"),
+        ("a second mark of byte order", after("\u{feff}x: 1\n"), "hidden character (U+FEFF)"),
+        ("tabs", RUNBOOK.replace("  - id", "\t- id").into_bytes(), "error"),
+        ("UTF-16", RUNBOOK.encode_utf16().flat_map(u16::to_le_bytes).collect(), "error"),
+        ("no UTF-8", [RUNBOOK.as_bytes(), b"x: \xff\xfe\n"].concat(), ":7:4: this is not UTF-8"),
+        ("two documents", format!("{RUNBOOK}---\n{RUNBOOK}").into_bytes(), "error"),
+        ("a huge number", RUNBOOK.replace("3s", &format!("{}s", "9".repeat(5000))).into_bytes(), "error"),
+        (
+            "a deep condition",
+            RUNBOOK
+                .replace("until: live", &format!("until: {}live{}", "(".repeat(50_000), ")".repeat(50_000)))
+                .into_bytes(),
+            "error",
+        ),
+        (
+            "many nots",
+            RUNBOOK.replace("until: live", &format!("until: {}live", "not ".repeat(100_000))).into_bytes(),
+            "error",
+        ),
+        (
+            "a long condition",
+            RUNBOOK
+                .replace("until: live", &format!("until: live{}", " and live".repeat(80_000)))
+                .into_bytes(),
+            "error",
+        ),
+    ]
+}
+
+#[test]
+fn a_file_that_was_made_to_break_its_reader_is_refused_in_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bomb.yaml");
+    std::fs::write(&file, RUNBOOK.replace('\n', "\r\n")).expect("written");
+    let fine = bounded(folder.path(), &["check", "bomb.yaml"]);
+    assert_eq!((fine.code, fine.stderr.trim_end()), (Some(0), "bomb.yaml: valid"), "CRLF is a line end");
+    for (what, bytes, says) in bombs() {
+        std::fs::write(&file, bytes).expect("written");
+        let ran = bounded(folder.path(), &["check", "bomb.yaml"]).refused(3, what);
+        assert!(ran.stderr.contains(says) && ran.stderr.contains("bomb.yaml"), "{what}: {}", ran.stderr);
+        let ran = bounded(folder.path(), &["check", "--json", "bomb.yaml"]);
+        assert_eq!(ran.code, Some(3), "{what}");
+        for line in ran.stdout.lines() {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|error| panic!("{what}: {error}: {line:.200}"));
+        }
+        let ran = bounded(folder.path(), &["run", "bomb", "--runbooks", ".", "--yes"]).refused(3, what);
+        assert!(ran.stderr.contains(says), "{what}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn guardrails_and_bundles_that_were_made_to_break_their_reader_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("guardrails.yaml");
+    let run = ["run", "restart", "-a", "wiki", "--yes", "--runbooks", "."];
+    std::fs::write(folder.path().join("restart.yaml"), RUNBOOK.replace("bomb", "restart")).expect("written");
+    let laughs = &bombs()[0].1;
+    for (what, bytes) in [
+        ("10 MB", b"off: an audit\n".repeat(10 << 20 >> 3)),
+        ("billion laughs", [b"guardrails: 1\n", &laughs[..]].concat()),
+        ("deep lists", [b"guardrails: 1\nprotect: ", "[".repeat(100_000).as_bytes()].concat()),
+        ("doubled keys", [b"guardrails: 1\n", &b"off: x\n".repeat(5000)[..]].concat()),
+        ("an escape", b"guardrails: 1\noff: \"\\e]0;x\\a\"\n".to_vec()),
+        ("no UTF-8", b"guardrails: 1\noff: \xff\n".to_vec()),
+    ] {
+        std::fs::write(&file, bytes).expect("written");
+        bounded(folder.path(), &["check", "guardrails.yaml"]).refused(3, what);
+        let ran = bounded(folder.path(), &run).refused(3, what);
+        assert!(ran.stderr.contains("guardrails.yaml"), "{what}: {}", ran.stderr);
+    }
+    std::fs::remove_file(&file).expect("removed");
+
+    let file = folder.path().join("run.handoff");
+    let header =
+        r#"{"run":"20260101-000000-aaaa","packed":"2026-01-01T00:00:00Z","by":"a@b","head":"x","files":1}"#;
+    for (what, bytes) in [
+        ("80 MB", b"runbook handoff 1\n".repeat(80 << 20 >> 4)),
+        ("a line without an end", [b"runbook handoff 1\n", &b"x".repeat(10 << 20)[..]].concat()),
+        ("a deep header", [b"runbook handoff 1\n", &b"[".repeat(4000)[..], b"\n"].concat()),
+        (
+            "a huge length",
+            format!("runbook handoff 1\n{header}\njournal.jsonl 18446744073709551615 x\n").into_bytes(),
+        ),
+        ("a name that climbs", format!("runbook handoff 1\n{header}\n../../x 1 x\n").into_bytes()),
+        (
+            "a name with an escape",
+            format!("runbook handoff 1\n{header}\n\u{1b}]0;x\u{7}\u{202e} 1 x\n").into_bytes(),
+        ),
+        ("another form", b"runbook handoff \x1b[2J\n".to_vec()),
+        ("nothing", Vec::new()),
+    ] {
+        std::fs::write(&file, bytes).expect("written");
+        let ran = bounded(folder.path(), &["handoff", "--take", "run.handoff"]).refused(9, what);
+        assert!(ran.stderr.contains("run.handoff"), "{what}: {}", ran.stderr);
+    }
 }

@@ -1,10 +1,11 @@
 //! Words to the person: data on stdout, talk on stderr, and failures with their exit code.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::platform::{Fault, FaultKind};
 use crate::reporter::wrap;
-use crate::source::last_net;
+use crate::source::{escape_controls, last_net};
 
 /// Why a command ends early: what is said, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Stop {
 pub(super) fn data(text: &str) {
     let _ = std::io::stdout().write_all(last_net(text).as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+/// A path as it is told.
+pub(super) fn shown(path: &Path) -> String {
+    escape_controls(&path.display().to_string()).into_owned()
 }
 
 /// Writes talk to stderr.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::read_run;
 use crate::engine::{Event, Outcome};
+use crate::source::escape_controls;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,11 @@ pub struct StoreError {
 
 impl StoreError {
     pub(super) fn new(path: &Path, doing: &str, error: &std::io::Error) -> Self {
-        Self { doing: doing.to_owned(), path: path.display().to_string(), why: error.to_string() }
+        Self {
+            doing: doing.to_owned(),
+            path: escape_controls(&path.display().to_string()).into_owned(),
+            why: error.to_string(),
+        }
     }
 }
 

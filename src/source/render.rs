@@ -6,6 +6,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::{Diagnostic, Severity, Source, escape_controls, hides};
 
+/// Diagnostics that are drawn; more are counted. Nobody reads a thousand, and each costs the drawing of its place.
+const SHOWN: usize = 50;
+/// Letters of one message: it may quote what stands in the file.
+const LETTERS: usize = 500;
+
 /// Draws `diagnostics` in the order of their places, and counts them at the end.
 pub fn render(source: &Source, diagnostics: &[Diagnostic], colour: bool) -> String {
     let source = &Source::new(escape_controls(&source.name), without_hidden(&source.text));
@@ -13,9 +18,12 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic], colour: bool) -> Stri
     sorted.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.message.clone()));
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
-    for diagnostic in &sorted {
+    for diagnostic in sorted.iter().take(SHOWN) {
         out.push_str(&renderer.render(&groups(source, diagnostic)));
         out.push_str("\n\n");
+    }
+    if sorted.len() > SHOWN {
+        out.push_str(&format!("and {} more\n\n", sorted.len() - SHOWN));
     }
     let errors = sorted.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     let warnings = sorted.len() - errors;
@@ -30,6 +38,15 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic], colour: bool) -> Stri
         out.push_str(&format!("{}: {}\n", source.name, counts.join(", ")));
     }
     out
+}
+
+/// A text made safe to show, and as long as a person reads.
+fn brief(text: &str) -> Cow<'_, str> {
+    let shown = escape_controls(text);
+    match shown.char_indices().nth(LETTERS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &shown[..end])),
+        None => shown,
+    }
 }
 
 /// The text with a mark in the place of every hidden character, as many bytes long: places stay where they are.
@@ -72,9 +89,9 @@ fn groups<'a>(source: &'a Source, diagnostic: &'a Diagnostic) -> Vec<Group<'a>> 
             AnnotationKind::Context.span(widen(span.start, span.end)).label(escape_controls(label)),
         );
     }
-    let mut group = level.primary_title(escape_controls(&diagnostic.message)).element(snippet);
+    let mut group = level.primary_title(brief(&diagnostic.message)).element(snippet);
     for help in &diagnostic.help {
-        group = group.element(Level::HELP.message(escape_controls(help)));
+        group = group.element(Level::HELP.message(brief(help)));
     }
     vec![group]
 }
