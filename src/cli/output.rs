@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::platform::{Fault, FaultKind};
 use crate::reporter::wrap;
-use crate::source::{escape_controls, last_net};
+use crate::source::{escape_controls, last_net, last_net_but_colours};
 
 /// Why a command ends early: what is said, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,8 @@ pub(super) fn shown(path: &Path) -> String {
 
 /// Writes talk to stderr.
 pub(super) fn talk(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", last_net(text));
+    let net = if console::colors_enabled_stderr() { last_net_but_colours } else { last_net };
+    let _ = writeln!(std::io::stderr(), "{}", net(text));
 }
 
 /// Width of the terminal, 80 where there is none.
