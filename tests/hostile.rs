@@ -11,10 +11,16 @@
 #[path = "fuzz/targets.rs"]
 mod targets;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use runbook::platform::HerokuReads;
 
 /// How long a target is tried, when its cases are not done before.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -121,7 +127,9 @@ fn tried(target: &str, cases: u32, one: fn(&[u8])) {
         slowest = slowest.max(at.elapsed());
         assert!(ended.is_ok(), "{target} with {:?}", String::from_utf8_lossy(bytes));
     };
-    seeds.iter().for_each(|seed| one(seed));
+    for seed in &seeds {
+        one(seed);
+    }
     while done < cases && begun.elapsed() < PATIENCE {
         one(&damaged(&seeds, &mut random));
         done += 1;
@@ -354,4 +362,88 @@ fn guardrails_and_bundles_that_were_made_to_break_their_reader_are_refused() {
         let ran = bounded(folder.path(), &["handoff", "--take", "run.handoff"]).refused(9, what);
         assert!(ran.stderr.contains("run.handoff"), "{what}: {}", ran.stderr);
     }
+}
+
+/// A server whose answers do not end: as fast as they are taken, or one byte at a time. Counts what it got rid of.
+fn endless(head: &'static str, piece: &'static [u8], pause: Duration) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("its address"));
+    let sent = Arc::new(AtomicU64::new(0));
+    let (counted, own) = (Arc::clone(&sent), base.clone());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (counted, own) = (Arc::clone(&counted), own.clone());
+            std::thread::spawn(move || {
+                let mut asked = [0; 4096];
+                let length = stream.read(&mut asked).unwrap_or(0);
+                if asked[..length].starts_with(b"POST") {
+                    let body = format!("{{\"logplex_url\":\"{own}/s\"}}");
+                    let _ = write!(stream, "HTTP/1.1 201 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    return;
+                }
+                let _ = write!(stream, "HTTP/1.1 {head}\r\n\r\n");
+                // A gigabyte is as good as no end.
+                while counted.load(Ordering::Relaxed) < 1 << 30 && stream.write_all(piece).is_ok() {
+                    counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    std::thread::sleep(pause);
+                }
+            });
+        }
+    });
+    (base, sent)
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_read_whole() {
+    static PIECE: [u8; 1 << 16] = [b'['; 1 << 16];
+    // What the kernel holds between the two is not read by anybody.
+    let most = 40 << 20;
+    let (base, sent) = endless("200 OK\r\nContent-Type: application/json", &PIECE, Duration::ZERO);
+    let heroku = targets::client(&base, Some(&base));
+    let fault = heroku.app().expect_err("no answer");
+    assert!(fault.to_string().contains("GET /apps/wiki: the answer is longer than 8 MB"), "{fault}");
+    assert!(sent.swap(0, Ordering::Relaxed) < most, "asked once");
+    let lines = heroku.recent_logs(10, None).expect("a log of one line");
+    assert!(lines.iter().all(|line| line.message.len() <= 500));
+    assert!(sent.swap(0, Ordering::Relaxed) < most);
+    let _ = heroku.probe_page("/");
+    assert!(sent.load(Ordering::Relaxed) < most);
+
+    // A list that always goes on.
+    let text = "206 X\r\nNext-Range: id ..; max=1\r\nContent-Length: 4\r\nConnection: close";
+    let (base, _) = endless(text, b"[ 1]", Duration::from_millis(1));
+    let fault = targets::client(&base, None).dynos().expect_err("no whole list");
+    assert!(
+        fault.to_string().contains("GET /apps/wiki/dynos: the list did not end after 100 pages"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn an_answer_that_drips_is_left_in_time() {
+    let drip = || endless("200 OK\r\nContent-Type: application/json", b" ", Duration::from_millis(100)).0;
+    let begun = Instant::now();
+    let reads = [
+        std::thread::spawn({
+            let base = drip();
+            move || targets::client(&base, None).app().err().map(|fault| fault.to_string())
+        }),
+        std::thread::spawn({
+            let base = drip();
+            move || targets::client(&base, None).recent_logs(10, None).err().map(|fault| fault.to_string())
+        }),
+        std::thread::spawn({
+            let base = drip();
+            move || match targets::client(&base, Some(&base)).probe_page("/") {
+                runbook::health::Reading::Measured(page) => Some(format!("{} failed", page.failed)),
+                runbook::health::Reading::Unknown(why) => Some(why),
+            }
+        }),
+    ];
+    let [app, log, page] = reads.map(|read| read.join().expect("it ended"));
+    assert!(app.expect("no answer").starts_with("GET /apps/wiki: "));
+    assert_eq!(log, None, "what came in time is a log of no lines");
+    assert_eq!(page.as_deref(), Some("1 failed"), "a page that drips does not answer");
+    // A read has ten seconds; three tries of it would have thirty.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }

@@ -64,6 +64,85 @@ fn files() -> Vec<String> {
 
 const HEAD: &str = "runbook: 1\nname: own\nsummary: a test of its own\nhealth:\n  every: 500ms\ninputs:\n  word: { type: text, default: x }\nsteps:\n";
 
+/// The working tree: a commit by somebody, files that are not committed yet.
+fn hostile_tree(lab: &Lab) {
+    git(&lab.wiki, &["config", "user.name", &evil().replace('\n', " ")]);
+    git(&lab.wiki, &["config", "user.email", "kim@example.com"]);
+    let message = format!("-subject {}", evil());
+    git(&lab.wiki, &["commit", "--allow-empty", "--cleanup=verbatim", "-m", &message]);
+    for name in files() {
+        std::fs::write(lab.wiki.join(name), "a line\n").expect("written");
+    }
+}
+
+/// The steps of a runbook that asks and shows all that there is.
+const EVERYTHING: &str = r#"  - diagnose:
+  - id: say
+    run: [printf, '%b', '\033]0;x\007\033[2J over\r\0302\0233m \0342\0200\0256 \010\n']
+    gate: { none: it changes nothing }
+  - id: no
+    run: [sh, -c, 'printf "\033]0;x\007" >&2; exit 3']
+    gate: { none: it changes nothing }
+    on_failure: continue
+  - id: scale
+    scale: { to: 1 }
+    on_failure: continue
+  - id: restart
+    restart: all
+    timeout: 15s
+    on_failure: continue
+  - id: deploy
+    deploy: { add: ['evil*'], message: "--amend ${{ inputs.word }}", include_commits: true }
+    on_failure: continue
+"#;
+
+/// What somebody may paste: `{}` is hostile, `RUN` is a run.
+const PASTED: &str = "{}
+run {}
+run {} --json
+run own {}
+run own {} --json
+run own --set {}
+run own --set word={} --json
+run own --from {}
+run own --only {} --json
+run own --skip {}
+run own --deadline {}
+run own --wait-lock {} --dry-run
+run own --dry-run -a {}
+run own --dry-run -r {}
+run own --dry-run -C {}
+run own --dry-run --url {}
+run own --dry-run --database-var {}
+run own --dry-run --database-url {}
+run own --dry-run --database-tls {}
+run own --dry-run --database-ca {}
+run own --yes --incident {}
+run own --yes --reason {}
+run own --emergency {} --lift {} --dry-run
+run own --guardrails {} --dry-run
+run own --runbooks {}
+run own --plan-out {} --dry-run
+show {}
+show RUN --verify --head {}
+resume {} --yes
+resume RUN --accept-changed {}
+undo {} --yes
+handoff {}
+handoff --take {}
+check {}
+check {} --json
+explain {}
+list --runbooks {}
+new {}
+new fresh --runbooks {}
+new fresh --runbooks {}";
+
+fn pasted(bad: &str, run: &str) -> Vec<Vec<String>> {
+    let word = |word: &str| if word == "RUN" { run.to_owned() } else { word.replace("{}", bad) };
+    PASTED.lines().map(|line| line.split(' ').map(word).collect()).collect()
+}
+
 #[test]
 fn nothing_that_others_have_written_drives_a_terminal() {
     let lab = Lab::up(&["--scenario=quiet"]);
@@ -74,13 +153,7 @@ fn nothing_that_others_have_written_drives_a_terminal() {
     let poisoned = [("HEROKU_API_URL", api.as_str()), ("RUNBOOK_STATE_DIR", state.as_str())];
     let run = |arguments: &[&str]| clean(lab.run_in(&poisoned, arguments));
 
-    // The working tree: a commit by somebody, files that are not committed yet.
-    git(&lab.wiki, &["config", "user.name", &evil().replace('\n', " ")]);
-    git(&lab.wiki, &["config", "user.email", "kim@example.com"]);
-    git(&lab.wiki, &["commit", "--allow-empty", "--cleanup=verbatim", "-m", &format!("-subject {}", evil())]);
-    for name in files() {
-        std::fs::write(lab.wiki.join(name), "a line\n").expect("written");
-    }
+    hostile_tree(&lab);
     // A session whose statement is one, in use as long as the test needs it.
     let mut session = lab.session();
     let statement = format!("SELECT SLEEP(120) AS `{}`", evil().replace('\n', " "));
@@ -91,14 +164,7 @@ fn nothing_that_others_have_written_drives_a_terminal() {
         overseer.query_first::<u64, _>(running).expect("an answer") == Some(1)
     });
 
-    let printf =
-        format!("[printf, '%b', '{}']", r"\033]0;x\007\033[2J over\r\0302\0233m \0342\0200\0256 \010\n");
-    let own = lab.runbook(
-        "own",
-        &format!(
-            "{HEAD}  - diagnose:\n  - id: say\n    run: {printf}\n    gate: {{ none: it changes nothing }}\n  - id: no\n    run: [sh, -c, 'printf \"\\033]0;x\\007\" >&2; exit 3']\n    gate: {{ none: it changes nothing }}\n    on_failure: continue\n  - id: scale\n    scale: {{ to: 1 }}\n    on_failure: continue\n  - id: restart\n    restart: all\n    timeout: 15s\n    on_failure: continue\n  - id: deploy\n    deploy: {{ add: ['evil*'], message: \"--amend ${{{{ inputs.word }}}}\", include_commits: true }}\n    on_failure: continue\n"
-        ),
-    );
+    let own = lab.runbook("own", &format!("{HEAD}{EVERYTHING}"));
     let own = own.as_str();
     let dry = run(&["run", "own", "--runbooks", own, "--dry-run"]).expect(0);
     for told in ["kim@example.com", "evil\\x1b]0;", "-subject", "other\\x1b"] {
@@ -146,50 +212,8 @@ fn nothing_that_others_have_written_drives_a_terminal() {
     // What somebody may paste.
     let bad = evil();
     let bad = bad.as_str();
-    let set = format!("word={bad}");
-    for arguments in [
-        &[bad][..],
-        &["run", bad],
-        &["run", bad, "--json"],
-        &["run", "own", bad],
-        &["run", "own", bad, "--json"],
-        &["run", "own", "--set", bad],
-        &["run", "own", "--set", &set, "--json"],
-        &["run", "own", "--from", bad],
-        &["run", "own", "--only", bad, "--json"],
-        &["run", "own", "--skip", bad],
-        &["run", "own", "--deadline", bad],
-        &["run", "own", "--wait-lock", bad, "--dry-run"],
-        &["run", "own", "--dry-run", "-a", bad],
-        &["run", "own", "--dry-run", "-r", bad],
-        &["run", "own", "--dry-run", "-C", bad],
-        &["run", "own", "--dry-run", "--url", bad],
-        &["run", "own", "--dry-run", "--database-var", bad],
-        &["run", "own", "--dry-run", "--database-url", bad],
-        &["run", "own", "--dry-run", "--database-tls", bad],
-        &["run", "own", "--dry-run", "--database-ca", bad],
-        &["run", "own", "--yes", "--incident", bad],
-        &["run", "own", "--yes", "--reason", bad],
-        &["run", "own", "--emergency", bad, "--lift", bad, "--dry-run"],
-        &["run", "own", "--guardrails", bad, "--dry-run"],
-        &["run", "own", "--runbooks", bad],
-        &["run", "own", "--plan-out", bad, "--dry-run"],
-        &["show", bad],
-        &["show", &first, "--verify", "--head", bad],
-        &["resume", bad, "--yes"],
-        &["resume", &first, "--accept-changed", bad],
-        &["undo", bad, "--yes"],
-        &["handoff", bad],
-        &["handoff", "--take", bad],
-        &["check", bad],
-        &["check", bad, "--json"],
-        &["explain", bad],
-        &["list", "--runbooks", bad],
-        &["new", bad],
-        &["new", "fresh", "--runbooks", bad],
-        &["new", "fresh", "--runbooks", bad],
-    ] {
-        let mut arguments = arguments.to_vec();
+    for arguments in pasted(bad, &first) {
+        let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         if arguments.get(1) == Some(&"own") && !arguments.contains(&"--runbooks") {
             arguments.extend(["--runbooks", own]);
         }

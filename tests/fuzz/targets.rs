@@ -98,8 +98,8 @@ pub fn journal(data: &[u8]) {
 /// Heroku's answers. The first byte chooses the form of the answer, the second the question, the rest is the body: it
 /// goes over a socket, through the client, as any answer does.
 pub fn heroku(data: &[u8]) {
-    let [form, question, body @ ..] = data else { return };
     static WORLD: OnceLock<(Arc<Heroku>, Arc<Mutex<Given>>)> = OnceLock::new();
+    let [form, question, body @ ..] = data else { return };
     let (heroku, given) = WORLD.get_or_init(world);
     *given.lock().unwrap_or_else(PoisonError::into_inner) = Given { form: *form, body: body.to_vec() };
     let text = |value: serde_json::Result<serde_json::Value>| {
@@ -114,7 +114,9 @@ pub fn heroku(data: &[u8]) {
         5 => asked(heroku.formation(), "GET /apps/wiki/formation", |all| text(serde_json::to_value(all))),
         // The stream's URL is never shown nor asked.
         6 => asked(heroku.releases(10), "GET /apps/wiki/releases", |mut all| {
-            all.iter_mut().for_each(|release| release.output_stream_url = None);
+            for release in &mut all {
+                release.output_stream_url = None;
+            }
             text(serde_json::to_value(all));
         }),
         7 => asked(heroku.slug("a/../b"), "GET /apps/wiki/slugs/a%2F..%2Fb", |slug| {
@@ -192,7 +194,6 @@ impl Clock for Hurry {
 }
 
 fn world() -> (Arc<Heroku>, Arc<Mutex<Given>>) {
-    runbook::platform::install_crypto();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
     let base = format!("http://{}", listener.local_addr().expect("its address"));
     let given = Arc::new(Mutex::new(Given::default()));
@@ -203,18 +204,24 @@ fn world() -> (Arc<Heroku>, Arc<Mutex<Given>>) {
             let _ = answer(stream, &shared, &own);
         }
     });
+    (client(&base, None), given)
+}
+
+/// A client of the API at `base` that waits between no tries.
+pub fn client(base: &str, pages: Option<&str>) -> Arc<Heroku> {
+    runbook::platform::install_crypto();
     let options = HerokuOptions {
-        api_url: base,
+        api_url: base.to_owned(),
         token: Secret::from("a-token-of-the-test".to_owned()),
         app: "wiki".to_owned(),
-        pages_url: None,
+        pages_url: pages.map(str::to_owned),
         database_var: "JAWSDB_MARIA_URL".to_owned(),
         clock: Arc::new(Hurry),
         redactor: Redactor::default(),
         bucket: Arc::new(Bucket::default()),
         notice: Arc::new(harmless),
     };
-    (Heroku::new(options).expect("a client"), given)
+    Heroku::new(options).expect("a client")
 }
 
 fn answer(mut stream: TcpStream, given: &Mutex<Given>, base: &str) -> std::io::Result<()> {

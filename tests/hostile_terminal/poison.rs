@@ -147,7 +147,9 @@ fn poison(path: &str, json: &mut Json, own: &str, rename: bool) {
     let last = path.rsplit('/').next().unwrap_or_default();
     match json {
         Json::Array(items) if last == "dynos" => {
-            items.iter_mut().for_each(|dyno| add(&mut dyno["size"]));
+            for dyno in &mut *items {
+                add(&mut dyno["size"]);
+            }
             items.push(json!({
                 "id": evil(), "name": format!("run.1{}", evil()), "type": format!("run{}", evil()),
                 "state": format!("up{}", evil()), "size": evil(), "release": { "version": 1 },

@@ -38,8 +38,8 @@ impl Heroku {
     /// # Errors
     /// Wrong token, no answer.
     pub fn account(&self) -> Result<String, Fault> {
-        let json = match self.get("/account", None) {
-            Ok((json, _, _)) => json,
+        let json = match self.get("/account") {
+            Ok(json) => json,
             Err(fault) if fault.kind == FaultKind::Forbidden => return Ok(String::new()),
             Err(fault) => return Err(fault),
         };
@@ -47,7 +47,7 @@ impl Heroku {
     }
 
     fn config(&self, path: &str) -> Result<BTreeMap<String, Secret>, Fault> {
-        let (json, _, _) = self.get(path, None)?;
+        let json = self.get(path)?;
         let Json::Object(vars) = json else {
             return Err(Fault::new(
                 FaultKind::Broken,
@@ -96,13 +96,13 @@ impl Heroku {
 
 impl HerokuReads for Heroku {
     fn app(&self) -> Result<App, Fault> {
-        let (json, _, _) = self.get(&self.of_app(""), None)?;
+        let json = self.get(&self.of_app(""))?;
         Ok(model::app(&json))
     }
 
     fn preboot(&self) -> Result<bool, Fault> {
-        match self.get(&self.of_app("/features/preboot"), None) {
-            Ok((feature, _, _)) => Ok(feature["enabled"].as_bool().unwrap_or_default()),
+        match self.get(&self.of_app("/features/preboot")) {
+            Ok(feature) => Ok(feature["enabled"].as_bool().unwrap_or_default()),
             // Apps whose dynos cannot have it.
             Err(fault) if fault.kind == FaultKind::Missing => Ok(false),
             Err(fault) => Err(fault),
@@ -117,8 +117,8 @@ impl HerokuReads for Heroku {
             return Ok(BuildOrigin::GitHub);
         }
         // Coupled, though nothing was promoted lately. Most apps are in no pipeline, which is answered by 404.
-        let coupled = self.get(&self.of_app("/pipeline-couplings"), None);
-        let stage = coupled.ok().and_then(|(json, _, _)| json["stage"].as_str().map(str::to_owned));
+        let coupled = self.get(&self.of_app("/pipeline-couplings"));
+        let stage = coupled.ok().and_then(|json| json["stage"].as_str().map(str::to_owned));
         Ok(if stage.as_deref() == Some("production") { BuildOrigin::Pipeline } else { BuildOrigin::Git })
     }
 
@@ -154,7 +154,7 @@ impl HerokuReads for Heroku {
     }
 
     fn slug(&self, id: &str) -> Result<Slug, Fault> {
-        let (json, _, _) = self.get(&self.of_app(&format!("/slugs/{}", segment(id)?)), None)?;
+        let json = self.get(&self.of_app(&format!("/slugs/{}", segment(id)?)))?;
         Ok(model::slug(&json))
     }
 
