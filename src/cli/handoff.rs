@@ -194,7 +194,10 @@ fn take_over(file: &Path) -> Result<(), Stop> {
         .and_then(|file| file.take(BUNDLE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
     let store = open_store()?;
-    let taken = take(&store, &bytes, &who()).map_err(|error| unusable(&error))?;
+    let taken = take(&store, &bytes, &who()).map_err(|error| match &error {
+        BundleError::Refused(_) => unreadable(error.to_string()),
+        BundleError::Unusable { .. } | BundleError::Exists(_) => unusable(&error),
+    })?;
     let (run, recorded) = (&taken.header.run, &taken.recorded);
     data(&format!("{run}\n"));
     talk(&format!(

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::output::Stop;
+use super::output::{Stop, shown};
 use crate::plan::EMBEDDED;
 use crate::source::yaml::SIZE;
 use crate::source::{Source, did_you_mean};
@@ -50,7 +50,7 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
             }
         }
         Err(error) if dir.is_some() => {
-            return Err(Stop::new(2, format!("error: --runbooks {}: {error}", folder.display())));
+            return Err(Stop::new(2, format!("error: --runbooks {}: {error}", shown(&folder))));
         }
         Err(_) => {}
     }
@@ -69,8 +69,7 @@ pub(super) fn all(dir: Option<&Path>) -> Result<Vec<Found>, Stop> {
 
 /// Reads a runbook's file: a plain file, UTF-8, and no larger than a runbook can be.
 pub(super) fn read(path: &Path) -> Result<Source, Stop> {
-    let shown = path.display().to_string();
-    let shown = crate::source::escape_controls(&shown).into_owned();
+    let shown = shown(path);
     let unreadable = |error: &std::io::Error| Stop::new(2, format!("error: reading {shown}: {error}"));
     let told = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !told.is_file() {

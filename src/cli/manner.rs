@@ -64,6 +64,9 @@ pub(super) struct Manner {
 
 /// A time given by a flag.
 pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<Duration>, Stop> {
-    text.map(|text| parse_duration(text).map_err(|why| Stop::new(2, format!("error: {flag}: {why}"))))
-        .transpose()
+    text.map(|text| {
+        parse_duration(text)
+            .map_err(|why| Stop::new(2, format!("error: {flag}: {}", crate::source::escape_controls(&why))))
+    })
+    .transpose()
 }

@@ -78,7 +78,12 @@ pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            // What was typed may be what was pasted.
+            if error.use_stderr() && error.to_string().chars().any(|c| c != '\n' && crate::source::hides(c)) {
+                output::talk(error.to_string().trim_end());
+            } else {
+                let _ = error.print();
+            }
             if !error.use_stderr() {
                 return 0;
             }

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use super::output::talk;
+use super::output::{shown, talk};
 use crate::plan::EMBEDDED;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) fn run(args: &NewArgs) -> u8 {
     let path = args.runbooks.join(format!("{name}.yaml"));
     let other = args.runbooks.join(format!("{name}.yml"));
     if other.exists() {
-        talk(&format!("error: {} is there already; nothing was written", other.display()));
+        talk(&format!("error: {} is there already; nothing was written", shown(&other)));
         return 2;
     }
     let written = std::fs::create_dir_all(&args.runbooks)
@@ -34,7 +34,7 @@ pub(super) fn run(args: &NewArgs) -> u8 {
         .and_then(|mut file| file.write_all(text(name).as_bytes()));
     match written {
         Ok(()) => {
-            let shown = path.display();
+            let shown = shown(&path);
             talk(&format!(
                 "wrote {shown}\n  `runbook check {shown}` checks it, `runbook explain {name}` tells its steps"
             ));
@@ -46,11 +46,11 @@ pub(super) fn run(args: &NewArgs) -> u8 {
             0
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            talk(&format!("error: {} is there already; nothing was written", path.display()));
+            talk(&format!("error: {} is there already; nothing was written", shown(&path)));
             2
         }
         Err(error) => {
-            talk(&format!("error: writing {}: {error}", path.display()));
+            talk(&format!("error: writing {}: {error}", shown(&path)));
             2
         }
     }

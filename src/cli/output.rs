@@ -1,9 +1,11 @@
 //! Words to the person: data on stdout, talk on stderr, and failures with their exit code.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::platform::{Fault, FaultKind};
 use crate::reporter::wrap;
+use crate::source::{escape_controls, last_net, last_net_but_colours};
 
 /// Why a command ends early: what is said, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +41,19 @@ impl Stop {
 
 /// Writes data to stdout. A reader that has left is no fault of ours.
 pub(super) fn data(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(last_net(text).as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+/// A path as it is told.
+pub(super) fn shown(path: &Path) -> String {
+    escape_controls(&path.display().to_string()).into_owned()
 }
 
 /// Writes talk to stderr.
 pub(super) fn talk(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let net = if console::colors_enabled_stderr() { last_net_but_colours } else { last_net };
+    let _ = writeln!(std::io::stderr(), "{}", net(text));
 }
 
 /// Width of the terminal, 80 where there is none.

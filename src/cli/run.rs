@@ -20,7 +20,7 @@ use crate::plan::{
     check_selection, emergency,
 };
 use crate::platform::{Opened, SystemClock};
-use crate::source::render;
+use crate::source::{escape_controls, render};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
@@ -184,9 +184,10 @@ fn emergency_of(args: &RunArgs, plan: &Plan) -> Result<Option<Emergency>, Stop> 
 fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
     set.iter()
         .map(|text| {
-            text.split_once('=')
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .ok_or_else(|| Stop::new(2, format!("error: --set {text}: write NAME=VALUE")))
+            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {
+                let text = escape_controls(text);
+                Stop::new(2, format!("error: --set {text}: write NAME=VALUE"))
+            })
         })
         .collect()
 }

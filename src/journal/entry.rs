@@ -22,6 +22,8 @@ pub struct Entry {
 /// Writes a line: checksum first, so that a torn line is seen at once.
 pub(super) fn encode(before: &Head, entry: &Entry) -> Result<(String, Head), serde_json::Error> {
     let body = serde_json::to_string(entry)?;
+    // Somebody will look at the file itself.
+    let body = crate::source::escape_json(&body);
     let head = before.after(&body);
     Ok((format!("{} {body}\n", head.short()), head))
 }

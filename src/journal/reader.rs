@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::chain::{FORMAT, Head, first_line};
 use super::entry::{Entry, JournalError};
+use crate::source::escape_controls;
 
 /// A journal as read.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Recorded, JournalError> {
     let format = header.strip_prefix("runbook journal ");
     let known = (1..=FORMAT).find(|format| header == first_line(*format));
     let Some(mut head) = known.and_then(Head::begin) else {
-        let found = crate::source::escape_controls(format.unwrap_or("unknown")).into_owned();
+        let found = escape_controls(format.unwrap_or("unknown")).into_owned();
         return Err(JournalError::Format { path: path.to_owned(), found: found.chars().take(40).collect() });
     };
     let (mut entries, mut heads) = (Vec::new(), Vec::new());
@@ -72,7 +73,11 @@ fn parse(line: &[u8], before: &Head, expected: u64) -> Result<(Entry, Head), Str
             "its checksum is not readable".to_owned()
         });
     }
-    let entry: Entry = serde_json::from_str(body).map_err(|error| format!("it is not an event: {error}"))?;
+    let entry: Entry = serde_json::from_str(body).map_err(|error| {
+        // It quotes the line.
+        let why: String = error.to_string().chars().take(200).collect();
+        format!("it is not an event: {}", escape_controls(&why))
+    })?;
     if entry.seq != expected {
         return Err(format!("it is entry {}, and {expected} was expected", entry.seq));
     }
@@ -85,11 +90,10 @@ fn parse(line: &[u8], before: &Head, expected: u64) -> Result<(Entry, Head), Str
 /// As [`read`], and when the file cannot be read.
 pub fn read_run(folder: &Path) -> Result<Recorded, JournalError> {
     let path = folder.join("journal.jsonl");
-    let bytes = fs::read(&path).map_err(|error| JournalError::Unreadable {
-        path: path.display().to_string(),
-        why: error.to_string(),
-    })?;
-    read(&path.display().to_string(), &bytes)
+    let shown = escape_controls(&path.display().to_string()).into_owned();
+    let bytes = fs::read(&path)
+        .map_err(|error| JournalError::Unreadable { path: shown.clone(), why: error.to_string() })?;
+    read(&shown, &bytes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::read_run;
 use crate::engine::{Event, Outcome};
+use crate::source::escape_controls;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,11 @@ pub struct StoreError {
 
 impl StoreError {
     pub(super) fn new(path: &Path, doing: &str, error: &std::io::Error) -> Self {
-        Self { doing: doing.to_owned(), path: path.display().to_string(), why: error.to_string() }
+        Self {
+            doing: doing.to_owned(),
+            path: escape_controls(&path.display().to_string()).into_owned(),
+            why: error.to_string(),
+        }
     }
 }
 
@@ -149,16 +154,17 @@ impl Store {
     /// A sentence: no such run, or several.
     pub fn find(&self, wanted: &str) -> Result<(String, PathBuf), String> {
         let ids = self.ids().map_err(|error| error.to_string())?;
+        let shown = escape_controls(wanted);
         let fits: Vec<&String> = ids
             .iter()
             .filter(|id| *id == wanted || id.starts_with(wanted) || id.ends_with(&format!("-{wanted}")))
             .collect();
         match fits.as_slice() {
             [one] => Ok(((*one).clone(), self.root.join("runs").join(one.as_str()))),
-            [] => Err(format!("there is no run `{wanted}`: `runbook runs` lists them")),
+            [] => Err(format!("there is no run `{shown}`: `runbook runs` lists them")),
             many => {
                 let some: Vec<_> = many.iter().take(5).map(|id| id.as_str()).collect();
-                Err(format!("`{wanted}` could be {} runs: {}", many.len(), some.join(", ")))
+                Err(format!("`{shown}` could be {} runs: {}", many.len(), some.join(", ")))
             }
         }
     }

@@ -19,16 +19,24 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of `kind` while doing `what`.
+    /// A fault of `kind` while doing `what`. Both may quote what came from outside: they are escaped here.
     pub fn new(kind: FaultKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: why.into(), hints: Vec::new(), request_ids: Vec::new() }
+        Self { kind, what: shown(what), why: shown(why), hints: Vec::new(), request_ids: Vec::new() }
     }
 
     /// Adds what to do now.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(shown(hint));
         self
+    }
+}
+
+fn shown(text: impl Into<String>) -> String {
+    let text = text.into();
+    match crate::source::escape_controls(&text) {
+        std::borrow::Cow::Borrowed(_) => text,
+        std::borrow::Cow::Owned(safe) => safe,
     }
 }
 

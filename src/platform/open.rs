@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::door::{Observer, Sealed, Writers};
 use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
-use super::heroku::{Bucket, Heroku, HerokuOptions};
+use super::heroku::{Bucket, Heroku, HerokuOptions, is_app};
 use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
 use super::process::{Commands, Held};
@@ -130,6 +130,11 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     let first = Heroku::new(options(None, credentials.token.clone()))?;
     let account = first.account()?;
     let app = first.app()?;
+    if !is_app(name_of(&app, &credentials.app)) {
+        let why = format!("Heroku calls it `{}`, which is no name of an app", app.name);
+        return Err(Fault::new(FaultKind::Broken, format!("asking Heroku for {}", credentials.app), why)
+            .hint("is HEROKU_API_URL right? What answers there is not Heroku"));
+    }
     let mut notes = Vec::new();
     let pages = match &credentials.pages {
         Some(url) => Some(url.clone()),

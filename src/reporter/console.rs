@@ -12,6 +12,7 @@ use super::words::{clauses, connections, metric};
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Live, Measurements};
 use crate::health::{Metric, Value, show_seconds};
+use crate::source::{escape_controls, last_net};
 
 /// Samples in the sparkline.
 const SPARK: usize = 16;
@@ -101,7 +102,7 @@ fn lines(live: &Live, width: usize) -> String {
     }
     let lines: Vec<_> = lines
         .iter()
-        .map(|line| console::truncate_str(&format!("    {line}"), width.max(20), "…").into_owned())
+        .map(|line| console::truncate_str(&last_net(&format!("    {line}")), width.max(20), "…").into_owned())
         .collect();
     lines.join("\n")
 }
@@ -129,13 +130,15 @@ impl Listener for Console {
                 self.draw(metrics);
                 return;
             }
-            Event::RunStarted { record, .. } => self.line.set_prefix(record.runbook.clone()),
+            Event::RunStarted { record, .. } => {
+                self.line.set_prefix(escape_controls(&record.runbook).into_owned());
+            }
             Event::StepStarted { step, .. } => {
-                self.line.set_prefix(step.clone());
+                self.line.set_prefix(escape_controls(step).into_owned());
                 self.line.reset_elapsed();
                 self.gate.set_message("");
             }
-            Event::Resumed { at: Some(step), .. } => self.line.set_prefix(step.clone()),
+            Event::Resumed { at: Some(step), .. } => self.line.set_prefix(escape_controls(step).into_owned()),
             Event::StepFinished { .. } => self.gate.set_message(""),
             Event::RunFinished { .. } => {
                 self.line.finish_and_clear();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Outcome};
+use crate::source::escape_json;
 
 /// Writes the stream; `seq` counts its own lines.
 pub struct JsonLines<W> {
@@ -53,7 +54,8 @@ impl<W: Write> Listener for JsonLines<W> {
             }
         }
         // One write a line: a reader never sees half of one. A reader that has left is no reason to stop a run.
-        let _ = self.out.write_all(format!("{line}\n").as_bytes());
+        let line = line.to_string();
+        let _ = self.out.write_all(format!("{}\n", escape_json(&line)).as_bytes());
         let _ = self.out.flush();
     }
 }

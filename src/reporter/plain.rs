@@ -10,6 +10,7 @@ use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, GateKind, StepStatus};
 use crate::health::Metric;
 use crate::platform::Fault;
+use crate::source::last_net;
 
 /// Usage must move this much for a sample to be shown.
 const MOVED: f64 = 0.05;
@@ -45,7 +46,7 @@ impl<W: Write> Plain<W> {
             let line = format!("{elapsed:>7.1}s  {line}");
             let line = width.map_or_else(|| line.clone(), |width| wrap(&line, width, 14));
             // A closed pipe is no reason to stop a run.
-            let _ = writeln!(self.out, "{line}");
+            let _ = writeln!(self.out, "{}", last_net(&line));
         }
         let _ = self.out.flush();
     }

@@ -6,6 +6,7 @@ use crate::engine::Measurements;
 use crate::expr::{Evaluation, Truth};
 use crate::health::show_seconds;
 use crate::plan::{AfterGate, Body, Gate, OnFailure, Plan, Step};
+use crate::source::escape_controls;
 
 /// Lines of detail shown of one step.
 const DETAILS: usize = 24;
@@ -35,7 +36,9 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
     let mut out = String::new();
     let mut line = |indent: usize, text: &str| {
         out.push_str(&" ".repeat(indent));
-        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), indent + 2));
+        // Names of the target and of what was given may be anybody's.
+        let text: Vec<_> = text.split('\n').map(escape_controls).collect();
+        out.push_str(&wrap(&text.join("\n"), view.width.saturating_sub(indent).max(30), indent + 2));
         out.push('\n');
     };
     line(0, &format!("{}: {}", plan.record.runbook, plan.summary));
@@ -92,7 +95,9 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
 fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, indent: usize) {
     let mut line = |indent: usize, text: &str| {
         out.push_str(&" ".repeat(indent));
-        out.push_str(&wrap(text, view.width.saturating_sub(indent).max(30), indent + 2));
+        // Names of the target and of what was given may be anybody's.
+        let text: Vec<_> = text.split('\n').map(escape_controls).collect();
+        out.push_str(&wrap(&text.join("\n"), view.width.saturating_sub(indent).max(30), indent + 2));
         out.push('\n');
     };
     let inner = indent + 4;

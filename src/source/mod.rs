@@ -11,7 +11,7 @@ mod tree;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use escape::escape_controls;
+pub use escape::{escape_controls, escape_json, hides, last_net, last_net_but_colours};
 pub use render::render;
 pub use span::{Source, Span, Spanned};
 pub use suggest::did_you_mean;

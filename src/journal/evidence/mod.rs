@@ -25,6 +25,7 @@ pub use parts::{Part, parts_of};
 
 use crate::platform::secret::Redactor;
 use crate::platform::{Fault, FaultKind};
+use crate::source::{escape_controls, escape_json};
 
 /// How long the first destructive change waits.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -157,7 +158,7 @@ impl Shared {
         }
         let file = format!("{}.json", name.replace(' ', "-"));
         let written = private_file(&self.folder.join(&file))
-            .and_then(|mut to| to.write_all(format!("{value:#}\n").as_bytes()));
+            .and_then(|mut to| to.write_all(escape_json(&format!("{value:#}\n")).as_bytes()));
         if let Err(error) = written {
             return RowState::Missing { why: format!("it could not be written: {error}") };
         }
@@ -193,7 +194,7 @@ impl Shared {
     }
 
     fn shown_folder(&self) -> String {
-        crate::source::escape_controls(&self.folder.display().to_string()).into_owned()
+        escape_controls(&self.folder.display().to_string()).into_owned()
     }
 }
 

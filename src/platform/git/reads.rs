@@ -12,6 +12,8 @@ use crate::source::escape_controls;
 
 /// A comparison as a machine reads it, whatever the person's configuration says about those for eyes.
 const DIFF: &[&str] = &["--no-renames", "--no-relative", "--no-ext-diff", "--no-textconv", "-z"];
+/// What follows is a revision, whatever it looks like.
+const END: &str = "--end-of-options";
 /// Hooks that a commit runs.
 const COMMIT_HOOKS: [&str; 4] = ["pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"];
 
@@ -58,6 +60,15 @@ impl Tree {
 /// A pathspec that means this very name.
 pub(super) fn literal(path: &str) -> OsString {
     format!(":(top,literal){path}").into()
+}
+
+/// For those of git's commands that cannot be told where their options end.
+pub(super) fn refuse_options(what: &str, revisions: &[&str]) -> Result<(), Fault> {
+    let plain = |revision: &&str| revision.starts_with(|c: char| c.is_ascii_alphanumeric());
+    match revisions.iter().find(|revision| !plain(revision)) {
+        Some(odd) => Err(Fault::new(FaultKind::Refused, what, format!("`{odd}` is no name of a commit"))),
+        None => Ok(()),
+    }
 }
 
 fn is_glob(pattern: &str) -> bool {
@@ -188,7 +199,7 @@ impl GitReads for Tree {
         let what = "listing the commits between what is live and HEAD";
         for revision in [from, to] {
             let object = format!("{revision}^{{commit}}");
-            if self.line(&["cat-file", "-e", &object], what).is_err() {
+            if self.line(&["cat-file", "-e", END, &object], what).is_err() {
                 return Err(Fault::new(
                     FaultKind::Missing,
                     what,
@@ -199,7 +210,10 @@ impl GitReads for Tree {
         }
         let range = format!("{from}..{to}");
         let bytes = self.ask(
-            self.git(["log", "-z", "--no-show-signature", "--format=%H%x1f%s%x1f%an", &range, "--"], LOCAL),
+            self.git(
+                ["log", "-z", "--no-show-signature", "--format=%H%x1f%s%x1f%an", END, &range, "--"],
+                LOCAL,
+            ),
             what,
         )?;
         Ok(split_nul(&bytes).iter().filter_map(|entry| commit_fact(entry)).collect())
@@ -207,6 +221,7 @@ impl GitReads for Tree {
 
     fn changes_between(&self, from: &str, to: &str) -> Result<Vec<TreeChange>, Fault> {
         let what = "comparing two commits";
+        refuse_options(what, &[from, to])?;
         let compare = |format: &str| {
             self.ask(self.git([&["diff", format], DIFF, &[from, to, "--"]].concat(), LOCAL), what)
         };
@@ -216,7 +231,7 @@ impl GitReads for Tree {
 
     fn commit(&self, revision: &str) -> Result<CommitFact, Fault> {
         let what = "reading a commit";
-        let args = ["log", "-1", "--no-show-signature", "--format=%H%x1f%s%x1f%an", revision, "--"];
+        let args = ["log", "-1", "--no-show-signature", "--format=%H%x1f%s%x1f%an", END, revision, "--"];
         let bytes = self.ask(self.git(args, LOCAL), what)?;
         let text = String::from_utf8_lossy(&bytes);
         commit_fact(text.trim_end()).ok_or_else(|| Fault::new(FaultKind::Missing, what, "git named none"))
@@ -224,7 +239,7 @@ impl GitReads for Tree {
 
     fn parents(&self, revision: &str) -> Result<Vec<String>, Fault> {
         let text = self.line(
-            &["log", "-1", "--no-show-signature", "--format=%P", revision, "--"],
+            &["log", "-1", "--no-show-signature", "--format=%P", END, revision, "--"],
             "reading a commit's parents",
         )?;
         Ok(text.split_whitespace().map(str::to_owned).collect())

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::reads::{literal, verdict};
+use super::reads::{literal, refuse_options, verdict};
 use super::tree::{LOCAL, Tree};
 use crate::platform::change::{Effect, PUSH_SETTLE, short};
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
@@ -92,6 +92,7 @@ impl GitWrites for Tree {
 
     fn revert(&self, commit: &str) -> Result<Effect, ChangeError> {
         let what = format!("reverting {}", short(commit));
+        refuse_options(&what, &[commit]).map_err(ChangeError::nothing_changed)?;
         // Cut off between staging and committing, by the death of an earlier process: only the commit is left to do.
         let half = self.half_reverted(commit).map_err(ChangeError::nothing_changed)?;
         if !half {
@@ -141,6 +142,8 @@ impl GitWrites for Tree {
         lines: &Lines<'_>,
     ) -> Result<Effect, ChangeError> {
         let what = format!("pushing {} to {}", short(commit), self.options.remote_url);
+        // A `+` would make it a forced push.
+        refuse_options(&what, &[commit, branch]).map_err(ChangeError::nothing_changed)?;
         let child = self.remote(self.push_args(commit, branch, false), timeout);
         let ended = self.run(child, lines).map_err(ChangeError::nothing_changed)?;
         match verdict(&ended) {

@@ -21,6 +21,8 @@ use crate::platform::secret::{Redactor, Secret};
 
 /// Bound of a read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound of a page, its body included: a site that drips is measured as one that does not answer.
+pub(super) const PAGE_TIMEOUT: Duration = READ_TIMEOUT;
 /// Bound of a change. What was sent may land until then, and a little later: the settle rule waits that long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of a read, the first included.
@@ -66,6 +68,15 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
+}
+
+/// An answer that is JSON.
+struct Page {
+    json: Json,
+    /// What to ask for the next one, when the list goes on.
+    next: Option<String>,
+    /// How long it was.
+    bytes: u64,
 }
 
 /// What went wrong before an answer was read whole.
@@ -158,13 +169,21 @@ impl Heroku {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut bytes = Vec::new();
-        if let Err(error) = response.by_ref().take(BODY).read_to_end(&mut bytes) {
-            let mut fault = Fault::new(FaultKind::Broken, what, format!("the answer was cut short: {error}"));
+        let read = response.by_ref().take(BODY + 1).read_to_end(&mut bytes);
+        let too_long = bytes.len() as u64 > BODY;
+        if too_long || read.is_err() {
+            let late = !too_long && read.as_ref().is_err_and(is_late);
+            let why = match read {
+                Err(error) => format!("the answer was cut short: {error}"),
+                Ok(_) => format!("the answer is longer than {} MB: this is not Heroku", BODY >> 20),
+            };
+            let mut fault = Fault::new(FaultKind::Broken, what, why);
             fault.request_ids = request_ids(&headers);
             if fault.request_ids.is_empty() {
                 fault.request_ids.push(id);
             }
-            let late = error.kind() == std::io::ErrorKind::TimedOut;
+            // Asking again would only be as long again.
+            let late = late || too_long;
             return Err(Lost { fault, sent: true, status: Some(status), late });
         }
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&bytes).into_owned() })
@@ -190,7 +209,11 @@ impl Heroku {
     }
 
     /// A read, with a few tries; each further one is told.
-    pub(super) fn get(&self, path: &str, range: Option<&str>) -> Result<(Json, HeaderMap, u16), Fault> {
+    pub(super) fn get(&self, path: &str) -> Result<Json, Fault> {
+        self.page(path, None).map(|page| page.json)
+    }
+
+    fn page(&self, path: &str, range: Option<&str>) -> Result<Page, Fault> {
         let mut pause = Duration::from_millis(300);
         let mut tried = 0;
         loop {
@@ -199,7 +222,9 @@ impl Heroku {
             let fault = match self.send(&Method::GET, path, None, range) {
                 Ok(answer) if answer.status == 200 || answer.status == 206 => {
                     if let Ok(json) = serde_json::from_str(&answer.body) {
-                        return Ok((json, answer.headers, answer.status));
+                        let next = answer.headers.get("Next-Range").filter(|_| answer.status == 206);
+                        let next = next.and_then(|value| value.to_str().ok()).map(str::to_owned);
+                        return Ok(Page { json, next, bytes: answer.body.len() as u64 });
                     }
                     let mut fault = Fault::new(
                         FaultKind::Broken,
@@ -230,20 +255,23 @@ impl Heroku {
     pub(super) fn list(&self, path: &str, range: Option<String>, most: usize) -> Result<Vec<Json>, Fault> {
         let mut items = Vec::new();
         let mut range = range;
+        let mut bytes = 0;
         for _ in 0..PAGES {
-            let (json, headers, status) = self.get(path, range.as_deref())?;
-            let Json::Array(page) = json else {
+            let page = self.page(path, range.as_deref())?;
+            let Json::Array(more) = page.json else {
                 return Err(Fault::new(FaultKind::Broken, format!("GET {path}"), "a list was expected"));
             };
-            items.extend(page);
-            let next = headers.get("Next-Range").and_then(|value| value.to_str().ok());
-            match next {
-                Some(next) if status == 206 && items.len() < most => range = Some(next.to_owned()),
-                _ => {
-                    items.truncate(most);
-                    return Ok(items);
-                }
+            items.extend(more);
+            bytes += page.bytes;
+            if page.next.is_none() || items.len() >= most {
+                items.truncate(most);
+                return Ok(items);
             }
+            if bytes > BODY {
+                let why = format!("the list did not end after {} MB", BODY >> 20);
+                return Err(Fault::new(FaultKind::Broken, format!("GET {path}"), why));
+            }
+            range = page.next;
         }
         // Half a list would prove what is not so: a dyno that is not listed is no dyno that is gone.
         let why = format!("the list did not end after {PAGES} pages");
@@ -294,6 +322,24 @@ impl Heroku {
     pub(super) fn post_harmless(&self, path: &str, body: &Json) -> Result<Json, Fault> {
         self.change(&Method::POST, path, Some(body)).map_err(|error| error.fault)
     }
+}
+
+/// Whether reading a body ended for its time: said by the kind, or by a cause.
+fn is_late(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
+    error.kind() == std::io::ErrorKind::TimedOut || inner.is_some_and(reqwest::Error::is_timeout)
+}
+
+/// A name as one segment of a URL's path: it cannot end the segment, begin a query, or climb to the app itself.
+pub(super) fn segment(name: &str) -> Result<String, Fault> {
+    // These would name the list, or what holds it, even percent-encoded: a DELETE would hit far more than was meant.
+    if name.is_empty() || name.len() > 200 || matches!(name, "." | "..") {
+        let why = format!("`{}` is no name of one", name.chars().take(40).collect::<String>());
+        return Err(Fault::new(FaultKind::Refused, "asking Heroku about a thing of the app", why));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let shown = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    Ok(name.bytes().map(shown).collect())
 }
 
 /// Request ids of an answer, for support; bounded.
@@ -384,6 +430,25 @@ mod tests {
         for (token, good) in [("HRKU-abc", true), ("", false), ("abc\n", false), ("a b", false), ("ä", false)]
         {
             assert_eq!(check_token(&Secret::from(token)).is_ok(), good, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_within_its_segment() {
+        for (name, path) in [
+            ("web.1", "web.1"),
+            ("web&x=1", "web%26x%3D1"),
+            ("a/b?x=1#", "a%2Fb%3Fx%3D1%23"),
+            ("../x", "..%2Fx"),
+            ("%2e%2e", "%252e%252e"),
+            ("\u{202e}\r\n", "%E2%80%AE%0D%0A"),
+            ("--app", "--app"),
+            ("...", "..."),
+        ] {
+            assert_eq!(segment(name).unwrap(), path);
+        }
+        for none in ["", ".", "..", &"x".repeat(201)] {
+            assert_eq!(segment(none).unwrap_err().kind, FaultKind::Refused, "{none}");
         }
     }
 

@@ -64,7 +64,8 @@ pub(super) fn release(json: &Json) -> Release {
         "expired" => ReleaseStatus::Expired,
         other => ReleaseStatus::Other(escape_controls(other).into_owned()),
     };
-    let slug = json.get("slug").and_then(|slug| slug.get("id")).and_then(Json::as_str).map(str::to_owned);
+    let slug = json.get("slug").and_then(|slug| slug.get("id")).and_then(Json::as_str);
+    let slug = slug.map(|id| escape_controls(id).into_owned());
     // Older answers do not say it: Heroku goes back to what succeeded and has code.
     let eligible = json
         .get("eligible_for_rollback")
@@ -94,6 +95,11 @@ pub(super) fn build(json: &Json) -> Build {
     }
 }
 
+/// Whether it can be a commit's name: git gets it, and must not take it for an option or a range.
+fn is_commit(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 pub(super) fn slug(json: &Json) -> Slug {
     let process_types = json.get("process_types").and_then(Json::as_object).map(|types| {
         types
@@ -108,7 +114,7 @@ pub(super) fn slug(json: &Json) -> Slug {
     });
     Slug {
         id: text(json, "id"),
-        commit: json.get("commit").and_then(Json::as_str).filter(|sha| !sha.is_empty()).map(str::to_owned),
+        commit: json.get("commit").and_then(Json::as_str).filter(|sha| is_commit(sha)).map(str::to_owned),
         process_types: process_types.unwrap_or_default(),
     }
 }

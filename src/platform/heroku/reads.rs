@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
 
-use super::client::{Heroku, is_loopback};
+use super::client::{Heroku, PAGE_TIMEOUT, is_loopback, segment};
 use super::{logs, model};
 use crate::health::{PageReading, Reading};
 use crate::platform::error::{Fault, FaultKind};
@@ -38,8 +38,8 @@ impl Heroku {
     /// # Errors
     /// Wrong token, no answer.
     pub fn account(&self) -> Result<String, Fault> {
-        let json = match self.get("/account", None) {
-            Ok((json, _, _)) => json,
+        let json = match self.get("/account") {
+            Ok(json) => json,
             Err(fault) if fault.kind == FaultKind::Forbidden => return Ok(String::new()),
             Err(fault) => return Err(fault),
         };
@@ -47,7 +47,7 @@ impl Heroku {
     }
 
     fn config(&self, path: &str) -> Result<BTreeMap<String, Secret>, Fault> {
-        let (json, _, _) = self.get(path, None)?;
+        let json = self.get(path)?;
         let Json::Object(vars) = json else {
             return Err(Fault::new(
                 FaultKind::Broken,
@@ -96,13 +96,13 @@ impl Heroku {
 
 impl HerokuReads for Heroku {
     fn app(&self) -> Result<App, Fault> {
-        let (json, _, _) = self.get(&self.of_app(""), None)?;
+        let json = self.get(&self.of_app(""))?;
         Ok(model::app(&json))
     }
 
     fn preboot(&self) -> Result<bool, Fault> {
-        match self.get(&self.of_app("/features/preboot"), None) {
-            Ok((feature, _, _)) => Ok(feature["enabled"].as_bool().unwrap_or_default()),
+        match self.get(&self.of_app("/features/preboot")) {
+            Ok(feature) => Ok(feature["enabled"].as_bool().unwrap_or_default()),
             // Apps whose dynos cannot have it.
             Err(fault) if fault.kind == FaultKind::Missing => Ok(false),
             Err(fault) => Err(fault),
@@ -117,8 +117,8 @@ impl HerokuReads for Heroku {
             return Ok(BuildOrigin::GitHub);
         }
         // Coupled, though nothing was promoted lately. Most apps are in no pipeline, which is answered by 404.
-        let coupled = self.get(&self.of_app("/pipeline-couplings"), None);
-        let stage = coupled.ok().and_then(|(json, _, _)| json["stage"].as_str().map(str::to_owned));
+        let coupled = self.get(&self.of_app("/pipeline-couplings"));
+        let stage = coupled.ok().and_then(|json| json["stage"].as_str().map(str::to_owned));
         Ok(if stage.as_deref() == Some("production") { BuildOrigin::Pipeline } else { BuildOrigin::Git })
     }
 
@@ -154,13 +154,13 @@ impl HerokuReads for Heroku {
     }
 
     fn slug(&self, id: &str) -> Result<Slug, Fault> {
-        let (json, _, _) = self.get(&self.of_app(&format!("/slugs/{id}")), None)?;
+        let json = self.get(&self.of_app(&format!("/slugs/{}", segment(id)?)))?;
         Ok(model::slug(&json))
     }
 
     fn config_changes(&self, release: &str) -> Result<Vec<ConfigChange>, Fault> {
         let now = self.config(&self.of_app("/config-vars"))?;
-        let then = self.config(&self.of_app(&format!("/releases/{release}/config-vars")))?;
+        let then = self.config(&self.of_app(&format!("/releases/{}/config-vars", segment(release)?)))?;
         let database = now.get(&self.options.database_var).map(|url| url.expose_secret().to_owned());
         let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
         keys.sort();
@@ -200,7 +200,7 @@ impl HerokuReads for Heroku {
         let Some(addon) = ours.and_then(|attachment| attachment["addon"]["id"].as_str()) else {
             return Ok(Vec::new());
         };
-        let all = self.list(&format!("/addons/{addon}/addon-attachments"), None, 200)?;
+        let all = self.list(&format!("/addons/{}/addon-attachments", segment(addon)?), None, 200)?;
         let mut apps: Vec<String> = all
             .iter()
             .filter_map(|attachment| attachment["app"]["name"].as_str())
@@ -252,7 +252,7 @@ impl HerokuReads for Heroku {
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
         let began = self.options.clock.now();
         let mut reading = PageReading::default();
-        match self.page_client().get(url).send() {
+        match self.page_client().get(url).timeout(PAGE_TIMEOUT).send() {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let mut body = Vec::new();
@@ -294,6 +294,6 @@ impl Heroku {
     pub(in crate::platform) fn page_answers(&self, path: &str) -> bool {
         let Some(base) = &self.options.pages_url else { return false };
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
-        self.page_client().get(url).send().is_ok()
+        self.page_client().get(url).timeout(PAGE_TIMEOUT).send().is_ok()
     }
 }

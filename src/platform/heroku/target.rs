@@ -18,7 +18,10 @@ pub enum TargetError {
 }
 
 fn list(remotes: &[(String, String)]) -> String {
-    remotes.iter().map(|(remote, app)| format!("{app} ({remote})")).collect::<Vec<_>>().join(", ")
+    let one = |(remote, app): &(String, String)| {
+        crate::source::escape_controls(&format!("{app} ({remote})")).into_owned()
+    };
+    remotes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The app's name. `remotes` are pairs of name and URL; `git_url` is the base URL of Heroku's git.
@@ -56,10 +59,18 @@ pub fn choose_app(
             }
         }
     };
-    let good = app.len() <= 60
-        && app.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && app.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if good { Ok(app) } else { Err(TargetError::BadName(crate::source::escape_controls(&app).into_owned())) }
+    if is_app(&app) {
+        Ok(app)
+    } else {
+        Err(TargetError::BadName(crate::source::escape_controls(&app).into_owned()))
+    }
+}
+
+/// Whether it can be an app's name or id: it becomes part of URLs, and of git's.
+pub(in crate::platform) fn is_app(name: &str) -> bool {
+    name.len() <= 60
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// The app behind a remote's URL, by prefix and `.git`.
@@ -96,7 +107,25 @@ mod tests {
         assert!(matches!(choose_app(None, None, None, &two, git), Err(TargetError::Several(_))));
         assert_eq!(choose_app(None, None, None, &[], git), Err(TargetError::None));
         assert!(matches!(choose_app(None, None, Some("nope"), &two, git), Err(TargetError::NoSuchRemote(_))));
-        assert!(matches!(choose_app(Some("../x"), None, None, &[], git), Err(TargetError::BadName(_))));
+        for bad in
+            ["../x", "--app", "-a", "a/b?x=1#", "a b", "", ".", "wiki\n", "wiki\u{202e}", "wíki", "a%2fb"]
+        {
+            for (flag, environment) in [(Some(bad), None), (None, Some(bad).filter(|bad| !bad.is_empty()))] {
+                let refused = choose_app(flag, environment, None, &[], git).unwrap_err();
+                assert!(!refused.to_string().chars().any(crate::source::hides), "{refused}");
+                assert!(matches!(refused, TargetError::BadName(_) | TargetError::None), "{bad:?}");
+            }
+        }
+        let odd = remotes(&[
+            ("a\u{1b}]0;x", "https://git.heroku.com/--upload-pack=x.git"),
+            ("prod", "https://git.heroku.com/wiki.git"),
+        ]);
+        assert!(matches!(
+            choose_app(None, None, Some("a\u{1b}]0;x"), &odd, git),
+            Err(TargetError::BadName(_))
+        ));
+        let several = choose_app(None, None, None, &odd, git).unwrap_err().to_string();
+        assert!(several.contains("a\\x1b]0;x") && !several.contains('\u{1b}'), "{several}");
         let local = remotes(&[("heroku", "http://127.0.0.1:7000/wiki.git")]);
         assert_eq!(choose_app(None, None, None, &local, "http://127.0.0.1:7000/"), Ok("wiki".into()));
     }

@@ -3,18 +3,19 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::Heroku;
+use super::client::{Heroku, segment};
 use crate::platform::change::{DynoScope, Effect};
 use crate::platform::error::ChangeError;
 use crate::platform::writes::HerokuWrites;
 
 impl HerokuWrites for Heroku {
     fn restart(&self, scope: &DynoScope) -> Result<Effect, ChangeError> {
+        let one = |name: &str| segment(name).map_err(ChangeError::nothing_changed);
         let path = match scope {
             DynoScope::All => self.of_app("/dynos"),
             // Plural here, singular for scaling.
-            DynoScope::Kind(kind) => self.of_app(&format!("/formations/{kind}")),
-            DynoScope::One(name) => self.of_app(&format!("/dynos/{name}")),
+            DynoScope::Kind(kind) => self.of_app(&format!("/formations/{}", one(kind)?)),
+            DynoScope::One(name) => self.of_app(&format!("/dynos/{}", one(name)?)),
         };
         self.change(&Method::DELETE, &path, None)?;
         Ok(Effect::Accepted)

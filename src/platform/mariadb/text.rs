@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden = matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || hidden {
+        if crate::source::hides(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
