@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod credentials;
 mod environment;
 mod explain;
 mod guardrails;

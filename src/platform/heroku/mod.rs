@@ -10,6 +10,6 @@ mod target;
 mod writes;
 
 pub use bucket::Bucket;
-pub(in crate::platform) use client::is_loopback;
 pub use client::{Heroku, HerokuOptions};
+pub(in crate::platform) use client::{check_url, is_loopback};
 pub use target::{TargetError, choose_app};

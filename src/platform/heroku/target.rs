@@ -66,6 +66,10 @@ pub fn choose_app(
 fn app_of(url: &str, git_url: &str) -> Option<String> {
     let base = git_url.trim_end_matches('/');
     let own = format!("{base}/");
+    // A remote may hold a login; the app behind it is the same.
+    let plain = crate::platform::secret::login(url).filter(|_| url.starts_with("http"));
+    let plain = plain.map(|login| url.replacen(&format!("{login}@"), "", 1));
+    let url = plain.as_deref().unwrap_or(url);
     let prefixes = [own.as_str(), "https://git.heroku.com/", "git@heroku.com:", "ssh://git@heroku.com/"];
     prefixes.iter().find_map(|prefix| url.strip_prefix(prefix)?.strip_suffix(".git").map(str::to_owned))
 }
