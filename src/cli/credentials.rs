@@ -19,7 +19,7 @@ pub(super) struct Found {
 
 /// The token: `HEROKU_API_KEY`, its `_FILE` or its `_COMMAND`, else the `.netrc` entry of the API's host.
 pub(super) fn token(notice: &dyn Fn(&str)) -> Result<Secret, Fault> {
-    if let Some(found) = named(TOKEN, notice)? {
+    if let Some(found) = named(TOKEN, None, notice)? {
         return Ok(found.secret);
     }
     let api = api_url();
@@ -46,16 +46,21 @@ pub(super) fn token(notice: &dyn Fn(&str)) -> Result<Secret, Fault> {
     Err(fault)
 }
 
-/// The database's URL: the flag, `RUNBOOK_DATABASE_URL`, its `_FILE` or its `_COMMAND`; `None` = the app's own.
-pub(super) fn database_url(flag: Option<&str>, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> {
+/// The database's URL: the flag, `RUNBOOK_DATABASE_URL`, its `_FILE` or its `_COMMAND`; `None` = the app's own. A program
+/// that is asked for it does not get the token, under whatever name.
+pub(super) fn database_url(
+    flag: Option<&str>,
+    token: Option<&Secret>,
+    notice: &dyn Fn(&str),
+) -> Result<Option<Found>, Fault> {
     match flag {
         Some(url) => Ok(Some(Found { secret: Secret::from(url), from: "--database-url".to_owned() })),
-        None => named(DATABASE, notice),
+        None => named(DATABASE, token, notice),
     }
 }
 
 /// The secret of `variable`: its value wins; else the one place that `variable_FILE` or `variable_COMMAND` names.
-fn named(variable: &str, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> {
+fn named(variable: &str, token: Option<&Secret>, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> {
     if let Some(value) = text(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     {
         return Ok(Some(Found { secret: Secret::from(value), from: variable.to_owned() }));
@@ -68,7 +73,7 @@ fn named(variable: &str, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> 
             Ok(Some(Found { secret, from: file }))
         }
         (None, Some(line)) => {
-            let secret = from_command(&command, &line, secret_variables(None), notice)?;
+            let secret = from_command(&command, &line, secret_variables(token), notice)?;
             Ok(Some(Found { secret, from: command }))
         }
         (Some(_), Some(_)) => Err(Fault::new(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 
-use crate::platform::secret::Secret;
+use crate::platform::secret::{Redactor, Secret};
 use crate::platform::{Fault, FaultKind};
 
 /// A variable's text, when it is set and not empty.
@@ -74,7 +74,8 @@ pub(super) fn secret_variables(token: Option<&Secret>) -> Vec<OsString> {
 }
 
 fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
-    const OURS: [&str; 4] = ["HEROKU_API_KEY", "HEROKU_API_TOKEN", "RUNBOOK_DATABASE_URL", "RUNBOOK_APP_URL"];
+    const OURS: [&str; 3] = ["HEROKU_API_KEY", "HEROKU_API_TOKEN", "RUNBOOK_DATABASE_URL"];
+    const PLACES: [&str; 3] = ["HEROKU_API_URL", "HEROKU_GIT_URL", "RUNBOOK_APP_URL"];
     const SCHEMES: [&str; 4] = ["mysql", "mysql2", "mariadb", "jdbc:mysql"];
     let url =
         value.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme.to_lowercase().as_str()));
@@ -86,6 +87,9 @@ fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
         || name.ends_with("DATABASE_URL")
         || matches!(name, "MYSQL_PWD" | "MYSQL_PASSWORD" | "MARIADB_PASSWORD")
         || url
+        || (PLACES.contains(&name) && Redactor::suspects(value))
+        // Heroku's tokens, whoever's, also before ours is known.
+        || value.contains("HRKU-")
         || token.is_some_and(|token| value.contains(token))
 }
 
@@ -117,6 +121,7 @@ mod tests {
             ("STAGING", "mysql://h/d"),
             ("GH", "Bearer secret-token-0123"),
             ("MYSQL_PWD", "x"),
+            ("ANOTHERS", "HRKU-0123"),
         ] {
             assert!(is_secret(name, value, Some("secret-token-0123")), "{name}={value}");
         }
@@ -124,6 +129,7 @@ mod tests {
             ("PATH", "/usr/bin"),
             ("HTTPS_PROXY", "http://u:p@proxy:3128"),
             ("HEROKU_APP", "wiki"),
+            ("RUNBOOK_APP_URL", "https://wiki/"),
             ("HOME", "/root"),
         ] {
             assert!(!is_secret(name, value, Some("secret-token-0123")), "{name}={value}");

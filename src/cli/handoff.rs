@@ -156,14 +156,15 @@ fn look_for_secrets(packed: &Packed) -> Result<(), Stop> {
 fn secrets_in_use() -> Redactor {
     let redactor = Redactor::default();
     let kept = |variable: &str| environment::text(variable).is_some();
-    match credentials::token(&talk) {
-        Ok(token) => redactor.learn(&token),
+    let token = credentials::token(&talk);
+    match &token {
+        Ok(token) => redactor.learn(token),
         Err(fault) if kept("HEROKU_API_KEY_FILE") || kept("HEROKU_API_KEY_COMMAND") => {
             talk(&format!("warning: {fault}; so the token was not looked for in the file"));
         }
         Err(_) => {}
     }
-    match credentials::database_url(None, &talk) {
+    match credentials::database_url(None, token.as_ref().ok(), &talk) {
         Ok(Some(url)) => {
             redactor.learn_url(&url.secret);
             if let Ok(parsed) = DatabaseUrl::parse(url.secret.expose_secret()) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::output::Stop;
+use super::output::{Stop, talk};
 use super::{credentials, environment};
 use crate::plan::Target;
 use crate::platform::heroku::choose_app;
@@ -46,6 +46,15 @@ pub(super) struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// Says what a secret in a flag is: seen by everybody on this machine, whatever becomes of the command.
+    pub(super) fn warn(&self) {
+        if self.database_url.is_some() {
+            talk(
+                "warning: --database-url shows its password in process lists; RUNBOOK_DATABASE_URL, or the same with _FILE or _COMMAND, does not",
+            );
+        }
+    }
+
     /// The same flags for a run of the past: what they leave open is taken from its target.
     pub(super) fn for_run(&self, target: &Target) -> Self {
         let mut args = self.clone();
@@ -81,11 +90,6 @@ pub(super) fn open_target(
     clock: Arc<dyn Clock>,
     notice: Arc<dyn Fn(&str) + Send + Sync>,
 ) -> Result<(Opened, String), Stop> {
-    if args.database_url.is_some() {
-        notice(
-            "warning: --database-url shows its password in process lists; RUNBOOK_DATABASE_URL, or the same with _FILE or _COMMAND, does not",
-        );
-    }
     let git_url = environment::git_url();
     let app = app_of(args)?;
     let token = credentials::token(&*notice).map_err(|fault| Stop::unusable(&fault))?;
@@ -93,7 +97,7 @@ pub(super) fn open_target(
     let database = if args.no_database {
         None
     } else {
-        let found = credentials::database_url(args.database_url.as_deref(), &*notice)
+        let found = credentials::database_url(args.database_url.as_deref(), Some(&token), &*notice)
             .map_err(|fault| Stop::unusable(&fault))?;
         Some(DatabaseCredentials {
             variable: args.database_var.clone(),

@@ -73,9 +73,14 @@ impl Store {
                 .map_err(|error| StoreError::new(&folder, "creating", &error))?;
             // One that was there already may be open to others.
             fs::metadata(&folder)
-                .and_then(|about| match about.permissions().mode() & 0o777 {
-                    mode if mode & 0o077 == 0 => Ok(()),
-                    mode => fs::set_permissions(&folder, Permissions::from_mode(mode & 0o700)),
+                .and_then(|about| {
+                    let mode = about.permissions().mode() & 0o777;
+                    let own = mode & 0o700;
+                    if mode == own {
+                        Ok(())
+                    } else {
+                        fs::set_permissions(&folder, Permissions::from_mode(own))
+                    }
                 })
                 .map_err(|error| StoreError::new(&folder, "protecting", &error))?;
         }

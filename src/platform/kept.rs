@@ -222,7 +222,7 @@ mod tests {
             (b"s3cret\nmore", "has 2 lines"),
             (b"s3cret\xff", "no text"),
             (b"s3\x1bcret", "control characters"),
-            (&[b's'; 20_000], "longer than 16 kB"),
+            (&vec![b's'; 20_000], "longer than 16 kB"),
         ] {
             let why_not = file(content, 0o600).0.unwrap_err();
             assert!(why_not.contains("KEY_FILE") && why_not.contains(why), "{why_not}");
