@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::{api_url, secret_variables, text};
-use crate::platform::secret::Secret;
+use crate::platform::secret::{Redactor, Secret};
 use crate::platform::{Fault, FaultKind, from_command, from_file, netrc};
 
 /// The token's variable.
@@ -73,7 +73,11 @@ fn named(variable: &str, token: Option<&Secret>, notice: &dyn Fn(&str)) -> Resul
             Ok(Some(Found { secret, from: file }))
         }
         (None, Some(line)) => {
-            let secret = from_command(&command, &line, secret_variables(token), notice)?;
+            let redactor = Redactor::default();
+            if let Some(token) = token {
+                redactor.learn(token);
+            }
+            let secret = from_command(&command, &line, secret_variables(token), &redactor, notice)?;
             Ok(Some(Found { secret, from: command }))
         }
         (Some(_), Some(_)) => Err(Fault::new(

@@ -75,7 +75,7 @@ fn shown(path: &Path) -> String {
 /// The secret that the program of `variable` prints, without white space around it. `line` is its words, separated by
 /// blanks and taken as they stand, or a JSON list of them; no shell reads it. It runs without the `unset` variables, in
 /// a process group of its own, for half a minute at most; `notice` hears what it said on stderr, once its secret is known
-/// and can be taken out.
+/// and can be taken out, with those that `redactor` knows already.
 ///
 /// # Errors
 /// Words that need a shell; a program that does not start, fails, does not end, or prints no line of text.
@@ -83,15 +83,17 @@ pub fn from_command(
     variable: &str,
     line: &str,
     unset: Vec<OsString>,
+    redactor: &Redactor,
     notice: &dyn Fn(&str),
 ) -> Result<Secret, Fault> {
-    ask(variable, line, unset, ASKING, notice)
+    ask(variable, line, unset, redactor, ASKING, notice)
 }
 
 fn ask(
     variable: &str,
     line: &str,
     unset: Vec<OsString>,
+    redactor: &Redactor,
     timeout: Duration,
     notice: &dyn Fn(&str),
 ) -> Result<Secret, Fault> {
@@ -107,13 +109,12 @@ fn ask(
     child.unset = unset;
     child.keep_stdout = true;
     // The name of the program may be a token that was put where a command belongs.
-    let ended = child.run(&Redactor::default(), &|_| {}).map_err(|fault| {
+    let ended = child.run(redactor, &|_| {}).map_err(|fault| {
         failed(&format!("its program could not be run: {}", fault.why.replace(program.as_str(), "…")))
             .hint("its first word is a program on the PATH, or the path of one")
     })?;
-    let redactor = Redactor::default();
     for word in String::from_utf8_lossy(&ended.stdout).split_whitespace() {
-        redactor.learn(&Secret::from(word));
+        redactor.learn_url(&Secret::from(word));
     }
     let said: Vec<String> = ended.lines.iter().map(|line| redactor.clean(line)).collect();
     let said = &said[said.len().saturating_sub(SHOWN)..];
@@ -204,7 +205,8 @@ mod tests {
     fn command(line: &str) -> (Result<String, String>, String) {
         let said = Mutex::new(String::new());
         let notice = |text: &str| said.lock().unwrap().push_str(&format!("{text}\n"));
-        let found = ask("KEY_COMMAND", line, Vec::new(), Duration::from_millis(500), &notice)
+        let redactor = Redactor::default();
+        let found = ask("KEY_COMMAND", line, Vec::new(), &redactor, Duration::from_millis(500), &notice)
             .map(|secret| secret.expose_secret().to_owned())
             .map_err(|fault| fault.to_string());
         (found, said.into_inner().unwrap())
@@ -249,6 +251,8 @@ mod tests {
             command(r#"["sh", "-c", "echo '+ give s3cret' >&2; printf '\\033[2J' >&2; echo s3cret"]"#);
         assert_eq!(found, Ok("s3cret".to_owned()));
         assert_eq!(said, "KEY_COMMAND: + give [redacted]\nKEY_COMMAND: \\x1b[2J\n");
+        let (_, said) = command(r#"["sh", "-c", "echo it is p@ss w >&2; echo mysql://u:p%40ss%20w@h/d"]"#);
+        assert_eq!(said, "KEY_COMMAND: it is [redacted]\n", "a URL's password, too");
     }
 
     #[test]

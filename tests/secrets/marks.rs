@@ -39,11 +39,18 @@ impl Marks {
         self.0.iter().map(|form| form.trim_end_matches('=')).find(|form| text.contains(form))
     }
 
+    /// What leaked, if something did.
+    pub fn leak(&self, what: &str, text: &str) -> Option<String> {
+        let form = self.found(text)?;
+        let line = text.lines().find(|line| line.contains(form)).unwrap_or(text);
+        Some(format!("{what} holds {form}: {}", line.chars().take(600).collect::<String>()))
+    }
+
     #[track_caller]
     pub fn absent(&self, what: &str, text: &str) {
-        let Some(form) = self.found(text) else { return };
-        let line = text.lines().find(|line| line.contains(form)).unwrap_or(text);
-        panic!("{what} holds {form}: {}", line.chars().take(600).collect::<String>());
+        if let Some(leak) = self.leak(what, text) {
+            panic!("{leak}");
+        }
     }
 }
 
