@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::marks::Marks;
-use super::program;
+use super::world::program;
 
 /// What an entry of the record begins with.
 const ENTRY: &str = "=== entry";
