@@ -328,6 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_too_long_is_cut_before_a_word_that_may_be_half_a_secret() {
+        let (sender, said) = channel();
+        let head = "x".repeat(usize::try_from(LINE).unwrap() - 5);
+        relay(format!("{head} s3cret-token and more\nnext\n").as_bytes(), &sender);
+        relay(format!("{}\nlast\n", "y".repeat(40_000)).as_bytes(), &sender);
+        drop(sender);
+        let said: Vec<String> = said
+            .iter()
+            .map(|said| match said {
+                Said::Line(line) => line,
+                _ => String::new(),
+            })
+            .collect();
+        assert_eq!(said, [head.as_str(), "next", "last"]);
+    }
+
+    #[test]
     fn failures_say_the_code_and_a_missing_program_changed_nothing() {
         let (_folder, commands) = commands();
         let failed = commands

@@ -140,6 +140,9 @@ mod tests {
             assert_eq!(redactor.clean(text), clean);
             assert!(!redactor.finds(clean) && !Redactor::suspects(clean), "what is clean stays so: {clean}");
         }
+        redactor.learn_url(&Secret::from("https://bot:p%40rt@wiki/a@b"));
+        assert_eq!(redactor.clean("p@rt, p%40rt, bot"), "[redacted], [redacted], bot");
+        assert_eq!([login("https://wiki/a@b"), login("a://u:p@h/d")], [None, Some("u:p")]);
         assert!(redactor.finds("a s3cret-pass b") && !Redactor::suspects("a s3cret-pass b"));
         redactor.learn(&Secret::from("quo\"te"));
         assert!(redactor.finds(&serde_json::json!({ "a": "quo\"te" }).to_string()));

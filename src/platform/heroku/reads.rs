@@ -309,3 +309,24 @@ impl Heroku {
         self.page_client().get(url).send().is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_secret;
+
+    #[test]
+    fn config_vars_are_secret_by_name_or_by_a_login() {
+        for (name, value) in [
+            ("WG_SECRET_KEY", "0123456789"),
+            ("smtp_password", "12345678"),
+            ("CACHE", "redis://:abc@cache:6379"),
+        ] {
+            assert!(is_secret(name, value), "{name}");
+        }
+        for (name, value) in
+            [("WEB_CONCURRENCY", "5"), ("KEY_SIZE", "2048"), ("SITE", "https://wiki.example/a@b")]
+        {
+            assert!(!is_secret(name, value), "{name}");
+        }
+    }
+}

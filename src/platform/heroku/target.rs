@@ -101,6 +101,8 @@ mod tests {
         assert_eq!(choose_app(None, None, None, &[], git), Err(TargetError::None));
         assert!(matches!(choose_app(None, None, Some("nope"), &two, git), Err(TargetError::NoSuchRemote(_))));
         assert!(matches!(choose_app(Some("../x"), None, None, &[], git), Err(TargetError::BadName(_))));
+        let login = remotes(&[("heroku", "https://heroku:s3cret@git.heroku.com/wiki.git")]);
+        assert_eq!(choose_app(None, None, None, &login, git), Ok("wiki".into()), "a login does not matter");
         let local = remotes(&[("heroku", "http://127.0.0.1:7000/wiki.git")]);
         assert_eq!(choose_app(None, None, None, &local, "http://127.0.0.1:7000/"), Ok("wiki".into()));
     }
