@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::platform::secret::Secret;
-use crate::platform::{Fault, FaultKind, netrc};
+use secrecy::ExposeSecret;
+
+use crate::platform::secret::{Redactor, Secret};
+use crate::platform::{Fault, FaultKind};
 
 /// A variable's text, when it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
@@ -25,35 +27,6 @@ pub(super) fn api_url() -> String {
 /// Base URL of Heroku's git.
 pub(super) fn git_url() -> String {
     text("HEROKU_GIT_URL").unwrap_or_else(|| "https://git.heroku.com".to_owned())
-}
-
-/// The token: `HEROKU_API_KEY`, else the `.netrc` entry of the API's host.
-pub(super) fn token() -> Result<Secret, Fault> {
-    if let Some(key) = text("HEROKU_API_KEY").map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()) {
-        return Ok(Secret::from(key));
-    }
-    let api = api_url();
-    let host = api.split("://").nth(1).unwrap_or(&api).split(['/', ':']).next().unwrap_or_default();
-    let file = text("NETRC")
-        .map(PathBuf::from)
-        .or_else(|| text("HOME").map(|home| PathBuf::from(home).join(".netrc")));
-    if let Some(file) = file
-        && let Ok(content) = std::fs::read_to_string(&file)
-        && let Some(token) = netrc::password(&content, host)
-    {
-        return Ok(token);
-    }
-    let mut fault = Fault::new(
-        FaultKind::Credentials,
-        "finding a Heroku token",
-        format!("HEROKU_API_KEY is not set and .netrc has no entry for {host}"),
-    )
-    .hint("`export HEROKU_API_KEY=$(heroku auth:token)`")
-    .hint("current Heroku CLIs keep the login in the system's keychain, not in .netrc");
-    if text("HEROKU_API_TOKEN").is_some() {
-        fault = fault.hint("HEROKU_API_TOKEN is set, but nobody reads it: the name is HEROKU_API_KEY");
-    }
-    Err(fault)
 }
 
 /// Where journals and locks are kept.
@@ -89,30 +62,34 @@ pub(super) fn config_dir() -> Option<PathBuf> {
     Some(if mac { home.join("Library/Application Support/runbook") } else { home.join(".config/runbook") })
 }
 
-/// Variables that children must not get: this tool's own credentials, and whatever else holds a database's URL or the
-/// same token under another name.
-pub(super) fn secret_variables() -> Vec<OsString> {
-    let token = text("HEROKU_API_KEY");
+/// Variables that children must not get: this tool's own credentials and where they are kept, and whatever else holds a
+/// database's URL or the same token under another name.
+pub(super) fn secret_variables(token: Option<&Secret>) -> Vec<OsString> {
+    let named = text("HEROKU_API_KEY");
+    let token = token.map(ExposeSecret::expose_secret).or(named.as_deref());
     std::env::vars_os()
-        .filter(|(name, value)| {
-            is_secret(&name.to_string_lossy(), &value.to_string_lossy(), token.as_deref())
-        })
+        .filter(|(name, value)| is_secret(&name.to_string_lossy(), &value.to_string_lossy(), token))
         .map(|(name, _)| name)
         .collect()
 }
 
 fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
     const OURS: [&str; 3] = ["HEROKU_API_KEY", "HEROKU_API_TOKEN", "RUNBOOK_DATABASE_URL"];
+    const PLACES: [&str; 3] = ["HEROKU_API_URL", "HEROKU_GIT_URL", "RUNBOOK_APP_URL"];
     const SCHEMES: [&str; 4] = ["mysql", "mysql2", "mariadb", "jdbc:mysql"];
     let url =
         value.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme.to_lowercase().as_str()));
     // A token too short to be one could stand in any value.
     let token = token.filter(|token| token.len() >= 16);
-    OURS.contains(&name)
+    let plain = name.strip_suffix("_FILE").or_else(|| name.strip_suffix("_COMMAND")).unwrap_or(name);
+    OURS.contains(&plain)
         || name.starts_with("JAWSDB")
         || name.ends_with("DATABASE_URL")
         || matches!(name, "MYSQL_PWD" | "MYSQL_PASSWORD" | "MARIADB_PASSWORD")
         || url
+        || (PLACES.contains(&name) && Redactor::suspects(value))
+        // Heroku's tokens, whoever's, also before ours is known.
+        || value.contains("HRKU-")
         || token.is_some_and(|token| value.contains(token))
 }
 
@@ -132,6 +109,11 @@ mod tests {
         for (name, value) in [
             ("HEROKU_API_KEY", "secret-token-0123"),
             ("HEROKU_API_TOKEN", "x"),
+            ("HEROKU_API_KEY_FILE", "/run/secrets/key"),
+            ("HEROKU_API_KEY_COMMAND", "pass show heroku"),
+            ("RUNBOOK_DATABASE_URL_FILE", "x"),
+            ("RUNBOOK_DATABASE_URL_COMMAND", "x"),
+            ("RUNBOOK_APP_URL", "https://u:p@wiki"),
             ("RUNBOOK_DATABASE_URL", "anything"),
             ("DATABASE_URL", "postgres://u:p@h/d"),
             ("CLEARDB_DATABASE_URL", "x"),
@@ -139,6 +121,7 @@ mod tests {
             ("STAGING", "mysql://h/d"),
             ("GH", "Bearer secret-token-0123"),
             ("MYSQL_PWD", "x"),
+            ("ANOTHERS", "HRKU-0123"),
         ] {
             assert!(is_secret(name, value, Some("secret-token-0123")), "{name}={value}");
         }
@@ -146,6 +129,7 @@ mod tests {
             ("PATH", "/usr/bin"),
             ("HTTPS_PROXY", "http://u:p@proxy:3128"),
             ("HEROKU_APP", "wiki"),
+            ("RUNBOOK_APP_URL", "https://wiki/"),
             ("HOME", "/root"),
         ] {
             assert!(!is_secret(name, value, Some("secret-token-0123")), "{name}={value}");

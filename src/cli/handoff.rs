@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
-use super::environment;
 use super::output::{Stop, data, talk};
 use super::past::Past;
 use super::readme::readme;
 use super::runs::{open_store, recorded};
+use super::{credentials, environment};
 use crate::journal::{
     BUNDLE_BYTES, BundleError, HandedOver, Header, Holder, Lease, LeaseError, Packed, Store,
     mark_handed_over, pack, take,
@@ -155,13 +155,25 @@ fn look_for_secrets(packed: &Packed) -> Result<(), Stop> {
 
 fn secrets_in_use() -> Redactor {
     let redactor = Redactor::default();
-    if let Ok(token) = environment::token() {
-        redactor.learn_as_written(token.expose_secret());
+    let kept = |variable: &str| environment::text(variable).is_some();
+    let token = credentials::token(&talk);
+    match &token {
+        Ok(token) => redactor.learn(token),
+        Err(fault) if kept("HEROKU_API_KEY_FILE") || kept("HEROKU_API_KEY_COMMAND") => {
+            talk(&format!("warning: {fault}; so the token was not looked for in the file"));
+        }
+        Err(_) => {}
     }
-    if let Some(url) = environment::text("RUNBOOK_DATABASE_URL") {
-        redactor.learn_as_written(&url);
-        if let Ok(parsed) = DatabaseUrl::parse(&url) {
-            parsed.teach(&redactor);
+    match credentials::database_url(None, token.as_ref().ok(), &talk) {
+        Ok(Some(url)) => {
+            redactor.learn_url(&url.secret);
+            if let Ok(parsed) = DatabaseUrl::parse(url.secret.expose_secret()) {
+                parsed.teach(&redactor);
+            }
+        }
+        Ok(None) => {}
+        Err(fault) => {
+            talk(&format!("warning: {fault}; so the database's password was not looked for in the file"));
         }
     }
     redactor

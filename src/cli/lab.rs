@@ -324,7 +324,8 @@ fn keep_watch(dir: &Path, keep: bool) -> Result<u8, String> {
 }
 
 /// Variables of the person's own that point the tool at something else than the rehearsal.
-const DIVERTING: [&str; 2] = ["RUNBOOK_DATABASE_URL", "RUNBOOK_APP_URL"];
+const DIVERTING: [&str; 4] =
+    ["RUNBOOK_DATABASE_URL", "RUNBOOK_DATABASE_URL_FILE", "RUNBOOK_DATABASE_URL_COMMAND", "RUNBOOK_APP_URL"];
 
 fn exports(dir: &Path) -> Result<u8, String> {
     let status = control::ask(dir, "status").map_err(|_| absent(dir))?;

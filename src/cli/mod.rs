@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod credentials;
 mod environment;
 mod explain;
 mod guardrails;
@@ -102,6 +103,12 @@ pub fn main() -> u8 {
         }
     };
     crate::platform::install_crypto();
+    match &cli.command {
+        Command::Run(args) => args.target.warn(),
+        Command::Resume(args) => args.target.warn(),
+        Command::Undo(args) => args.target.warn(),
+        _ => {}
+    }
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Resume(args) => resume::run(&args),

@@ -1,6 +1,8 @@
 //! Words to the person: data on stdout, talk on stderr, and failures with their exit code.
 
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::platform::{Fault, FaultKind};
@@ -54,6 +56,15 @@ pub(super) fn shown(path: &Path) -> String {
 pub(super) fn talk(text: &str) {
     let net = if console::colors_enabled_stderr() { last_net_but_colours } else { last_net };
     let _ = writeln!(std::io::stderr(), "{}", net(text));
+}
+
+/// Writes a file that only its owner reads, whatever was there before.
+pub(super) fn private_file(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// Width of the terminal, 80 where there is none.

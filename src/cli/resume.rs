@@ -24,7 +24,7 @@ pub(super) struct ResumeArgs {
     /// The run: its id, a unique beginning of it, or its last letters [default: the app's newest that can be resumed].
     run: Option<String>,
     #[command(flatten)]
-    target: TargetArgs,
+    pub(super) target: TargetArgs,
     #[command(flatten)]
     manner: MannerArgs,
     /// Go on although this has changed since.

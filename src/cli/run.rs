@@ -27,7 +27,7 @@ pub(super) struct RunArgs {
     /// The runbook's name (`runbook list`).
     name: String,
     #[command(flatten)]
-    target: TargetArgs,
+    pub(super) target: TargetArgs,
     #[command(flatten)]
     audit: AuditArgs,
     /// Show what would be done, from live state, and change nothing.

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::environment;
-use super::output::Stop;
+use super::output::{Stop, talk};
+use super::{credentials, environment};
 use crate::plan::Target;
 use crate::platform::heroku::choose_app;
 use crate::platform::mariadb::TlsMode;
-use crate::platform::secret::{Redactor, Secret};
+use crate::platform::secret::Redactor;
 use crate::platform::{Clock, Credentials, DatabaseCredentials, Fault, FaultKind, Opened, git, open};
 
 /// Flags of every command that touches an app.
@@ -23,8 +23,9 @@ pub(super) struct TargetArgs {
     /// The app's git working tree.
     #[arg(short = 'C', value_name = "DIR", default_value = ".")]
     pub(super) folder: PathBuf,
-    /// Another way to the app's database, such as a tunnel [env: RUNBOOK_DATABASE_URL]. A password here is seen in
-    /// process lists: prefer the variable.
+    /// Another way to the app's database, such as a tunnel [env: RUNBOOK_DATABASE_URL, or the same with _FILE or
+    /// _COMMAND: a file that holds it, a program that prints it]. A password here is seen in process lists: prefer a
+    /// variable.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// The config var that holds the database's URL.
@@ -45,6 +46,15 @@ pub(super) struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// Says what a secret in a flag is: seen by everybody on this machine, whatever becomes of the command.
+    pub(super) fn warn(&self) {
+        if self.database_url.is_some() {
+            talk(
+                "warning: --database-url shows its password in process lists; RUNBOOK_DATABASE_URL, or the same with _FILE or _COMMAND, does not",
+            );
+        }
+    }
+
     /// The same flags for a run of the past: what they leave open is taken from its target.
     pub(super) fn for_run(&self, target: &Target) -> Self {
         let mut args = self.clone();
@@ -62,10 +72,11 @@ impl TargetArgs {
 
 /// The app that the flags, the environment or the one remote name.
 pub(super) fn app_of(args: &TargetArgs) -> Result<String, Stop> {
-    let remotes = git::remotes(&args.folder);
+    let secrets = environment::secret_variables(None);
+    let remotes = git::remotes(&args.folder, &secrets);
     let from_environment = environment::text("HEROKU_APP");
     let remote = args.remote.clone().or_else(|| match (&args.app, &from_environment) {
-        (None, None) => git::default_remote(&args.folder),
+        (None, None) => git::default_remote(&args.folder, &secrets),
         _ => None,
     });
     let git_url = environment::git_url();
@@ -81,19 +92,17 @@ pub(super) fn open_target(
 ) -> Result<(Opened, String), Stop> {
     let git_url = environment::git_url();
     let app = app_of(args)?;
-    let token = environment::token().map_err(|fault| Stop::unusable(&fault))?;
+    let token = credentials::token(&*notice).map_err(|fault| Stop::unusable(&fault))?;
+    let secret_variables = environment::secret_variables(Some(&token));
     let database = if args.no_database {
         None
     } else {
-        if args.database_url.is_some() {
-            notice(
-                "warning: --database-url shows its password in process lists; RUNBOOK_DATABASE_URL does not",
-            );
-        }
-        let url = args.database_url.clone().or_else(|| environment::text("RUNBOOK_DATABASE_URL"));
+        let found = credentials::database_url(args.database_url.as_deref(), Some(&token), &*notice)
+            .map_err(|fault| Stop::unusable(&fault))?;
         Some(DatabaseCredentials {
             variable: args.database_var.clone(),
-            url: url.map(Secret::from),
+            from: found.as_ref().map(|found| found.from.clone()).unwrap_or_default(),
+            url: found.map(|found| found.secret),
             tls: match args.database_tls.as_str() {
                 "require" => TlsMode::Require,
                 "off" => TlsMode::Off,
@@ -119,7 +128,7 @@ pub(super) fn open_target(
         folder,
         database,
         pages: args.url.clone().or_else(|| environment::text("RUNBOOK_APP_URL")),
-        secret_variables: environment::secret_variables(),
+        secret_variables,
         redactor: Redactor::default(),
         clock,
         notice,

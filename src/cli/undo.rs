@@ -32,7 +32,7 @@ pub(super) struct UndoArgs {
     /// The run: its id, a unique beginning of it, or its last letters.
     run: String,
     #[command(flatten)]
-    target: TargetArgs,
+    pub(super) target: TargetArgs,
     #[command(flatten)]
     audit: AuditArgs,
     /// Show what would be taken back, and change nothing.

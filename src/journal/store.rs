@@ -76,9 +76,19 @@ impl Store {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(|error| StoreError::new(&folder, "creating", &error))?;
+            // One that was there already may be open to others.
+            fs::metadata(&folder)
+                .and_then(|about| {
+                    let mode = about.permissions().mode() & 0o777;
+                    let own = mode & 0o700;
+                    if mode == own {
+                        Ok(())
+                    } else {
+                        fs::set_permissions(&folder, Permissions::from_mode(own))
+                    }
+                })
+                .map_err(|error| StoreError::new(&folder, "protecting", &error))?;
         }
-        fs::set_permissions(&store.root, Permissions::from_mode(0o700))
-            .map_err(|error| StoreError::new(&store.root, "protecting", &error))?;
         let probe = store.root.join(format!(".probe-{}", std::process::id()));
         // With a byte in it: a full disk still makes empty files.
         fs::write(&probe, b"?")

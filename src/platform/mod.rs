@@ -14,7 +14,9 @@ mod error;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fake;
+mod forms;
 mod inventory;
+mod kept;
 mod lock;
 pub mod netrc;
 mod open;
@@ -36,6 +38,7 @@ pub use facts::{
     TreeChange, TreeState,
 };
 pub use inventory::{DatabaseSession, Figure};
+pub use kept::{from_command, from_file};
 pub use lock::{Card, LockHolder, LockState};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};

@@ -11,12 +11,12 @@ use super::clock::Clock;
 use super::door::{Observer, Sealed, Writers};
 use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
-use super::heroku::{Bucket, Heroku, HerokuOptions, is_app};
+use super::heroku::{Bucket, Heroku, HerokuOptions, check_url, is_app};
 use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
 use super::process::{Commands, Held};
 use super::reads::{DatabaseReads, HerokuReads};
-use super::secret::{Redactor, Secret};
+use super::secret::{Redactor, Secret, login};
 use super::writes::DatabaseWrites;
 
 /// What the world is opened with. Read from flags and environment by the command line, and by nobody else.
@@ -49,6 +49,8 @@ pub struct Credentials {
 pub struct DatabaseCredentials {
     /// The config var that holds its URL.
     pub variable: String,
+    /// The flag or variable that named the other way to it; empty when none did.
+    pub from: String,
     /// Another way to the same database (a tunnel).
     pub url: Option<Secret>,
     /// What is asked of TLS.
@@ -63,7 +65,7 @@ pub struct Opened {
     pub observer: Observer,
     /// Write authority at rest; taken once, by a run whose plan was agreed to.
     pub sealed: Option<Sealed>,
-    /// Where pages are probed; `None` = they are not.
+    /// Where pages are probed, without a login; `None` = they are not.
     pub pages: Option<String>,
     /// The token's account.
     pub account: String,
@@ -127,6 +129,10 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         bucket: Arc::clone(&bucket),
         notice: Arc::clone(&credentials.notice),
     };
+    check_url(&credentials.git_url)?;
+    if let Some(pages) = &credentials.pages {
+        credentials.redactor.learn_url(&Secret::from(pages.clone()));
+    }
     let first = Heroku::new(options(None, credentials.token.clone()))?;
     let account = first.account()?;
     let app = first.app()?;
@@ -153,6 +159,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         // A site that answers anything at all, errors included, can be measured.
         Some(url) if credentials.pages.is_some() || answers(&heroku) => Some(url),
         Some(url) => {
+            let url = credentials.redactor.clean(&url);
             notes.push(format!("pages: not measured ({url} does not answer at all)"));
             None
         }
@@ -201,7 +208,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
     Ok(Opened {
         observer,
         sealed: Some(sealed),
-        pages,
+        pages: pages.map(|url| without_login(&url)),
         account,
         database: name,
         notes,
@@ -213,6 +220,11 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
 
 fn name_of<'a>(app: &'a super::facts::App, asked: &'a str) -> &'a str {
     if app.name.is_empty() { asked } else { &app.name }
+}
+
+/// Where pages are, for records: a login in it is for the probe alone.
+fn without_login(url: &str) -> String {
+    login(url).map_or_else(|| url.to_owned(), |login| url.replacen(&format!("{login}@"), "", 1))
 }
 
 /// Whether the site answers at all.
@@ -239,19 +251,19 @@ fn open_database(
     let url = match (&wanted.url, theirs) {
         (None, theirs) => parse(&theirs?, &wanted.variable)?,
         (Some(ours), Ok(theirs)) => {
-            credentials.redactor.learn(ours);
-            let (ours, theirs) = (parse(ours, "RUNBOOK_DATABASE_URL")?, parse(&theirs, &wanted.variable)?);
+            credentials.redactor.learn_url(ours);
+            let (ours, theirs) = (parse(ours, &wanted.from)?, parse(&theirs, &wanted.variable)?);
             if !same_target(&ours, &theirs) {
                 let why = format!("{} is not the app's database, {}", ours.name(), theirs.name());
                 return Err(Fault::new(FaultKind::Refused, what, why)
                     .hint("user and database must be the app's; host and port may differ (a tunnel)")
-                    .hint("unset RUNBOOK_DATABASE_URL to use the app's own"));
+                    .hint(format!("without {} the app's own is used", wanted.from)));
             }
             ours
         }
         (Some(_), Err(fault)) => return Err(fault),
     };
-    credentials.redactor.learn(&Secret::from(url.password().to_owned()));
+    url.teach(&credentials.redactor);
     let mut options = DatabaseOptions::new(url, app, Arc::clone(&credentials.clock));
     options.notice = Arc::clone(&credentials.notice);
     options.tls = wanted.tls;

@@ -221,7 +221,8 @@ impl Ended {
     }
 }
 
-/// Passes lines on; a carriage return ends a line, too (progress), and a line too long is cut.
+/// Passes lines on; a carriage return ends a line, too (progress), and a line too long is cut: before its last word,
+/// since half a secret would not be known for one.
 fn relay(reader: impl Read, said: &Sender<Said>) {
     let mut reader = BufReader::new(reader);
     loop {
@@ -229,6 +230,13 @@ fn relay(reader: impl Read, said: &Sender<Said>) {
         match reader.by_ref().take(LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
+        }
+        if line.len() as u64 == LINE && !line.ends_with(b"\n") {
+            let whole = line.iter().rposition(u8::is_ascii_whitespace).unwrap_or(0);
+            line.truncate(whole);
+            if reader.skip_until(b'\n').is_err() {
+                return;
+            }
         }
         let text = String::from_utf8_lossy(&line);
         for part in text.split(['\n', '\r']).map(str::trim_end).filter(|part| !part.is_empty()) {
@@ -317,6 +325,23 @@ mod tests {
         seen.sort();
         assert_eq!(seen, ["dir=.", "one", "three", "two"]);
         assert_eq!(output.len(), 4);
+    }
+
+    #[test]
+    fn a_line_too_long_is_cut_before_a_word_that_may_be_half_a_secret() {
+        let (sender, said) = channel();
+        let head = "x".repeat(usize::try_from(LINE).unwrap() - 5);
+        relay(format!("{head} s3cret-token and more\nnext\n").as_bytes(), &sender);
+        relay(format!("{}\nlast\n", "y".repeat(40_000)).as_bytes(), &sender);
+        drop(sender);
+        let said: Vec<String> = said
+            .iter()
+            .map(|said| match said {
+                Said::Line(line) => line,
+                _ => String::new(),
+            })
+            .collect();
+        assert_eq!(said, [head.as_str(), "next", "last"]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
+
+use super::forms::forms;
 
 /// A secret text. `Debug` does not show it, and it has no serialisation.
 pub type Secret = SecretString;
@@ -23,23 +26,27 @@ impl std::fmt::Debug for Redactor {
 const REDACTED: &str = "[redacted]";
 
 impl Redactor {
-    /// Adds a secret; very short ones are left, since they would take letters out of every word.
+    /// Adds a secret, in the forms in which it may be met: as it is, within JSON, percent-encoded, in base64, and each
+    /// longer line of one that has several. Very short ones are left, since they would take letters out of every word.
     pub fn learn(&self, secret: &Secret) {
-        let text = secret.expose_secret();
-        if text.len() >= 4 {
-            let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-            if !secrets.iter().any(|known| known == text) {
-                secrets.push(text.to_owned());
-                secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        for form in forms(secret.expose_secret()) {
+            if !secrets.contains(&form) {
+                secrets.push(form);
             }
         }
+        // A longer one may hold a shorter one: first the whole.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// Adds a secret as it is and as it stands within JSON.
-    pub fn learn_as_written(&self, text: &str) {
-        self.learn(&Secret::from(text.to_owned()));
-        let escaped = serde_json::Value::from(text).to_string();
-        self.learn(&Secret::from(escaped[1..escaped.len() - 1].to_owned()));
+    /// Adds the URL of something, the login in it as it stands there, and its password.
+    pub fn learn_url(&self, url: &Secret) {
+        self.learn(url);
+        if let Some(login) = login(url.expose_secret()) {
+            let password = login.split_once(':').map_or(login, |(_, password)| password);
+            self.learn(&Secret::from(password));
+            self.learn(&Secret::from(percent_decode_str(password).decode_utf8_lossy().into_owned()));
+        }
     }
 
     /// Whether a secret in use stands in the text.
@@ -65,6 +72,13 @@ impl Redactor {
         let words: Vec<String> = text.split(' ').map(clean_word).collect();
         crate::source::escape_controls(&words.join(" ")).into_owned()
     }
+}
+
+/// What stands between `://` and the last `@` before the path.
+pub(in crate::platform) fn login(url: &str) -> Option<&str> {
+    let after = &url[url.find("://")? + 3..];
+    let authority = after.split(['/', '?', '#']).next()?;
+    authority.rsplit_once('@').map(|(login, _)| login).filter(|login| !login.is_empty())
 }
 
 /// Patterns that are secrets whatever their value.
@@ -126,8 +140,11 @@ mod tests {
             assert_eq!(redactor.clean(text), clean);
             assert!(!redactor.finds(clean) && !Redactor::suspects(clean), "what is clean stays so: {clean}");
         }
+        redactor.learn_url(&Secret::from("https://bot:p%40rt@wiki/a@b"));
+        assert_eq!(redactor.clean("p@rt, p%40rt, bot"), "[redacted], [redacted], bot");
+        assert_eq!([login("https://wiki/a@b"), login("a://u:p@h/d")], [None, Some("u:p")]);
         assert!(redactor.finds("a s3cret-pass b") && !Redactor::suspects("a s3cret-pass b"));
-        redactor.learn_as_written("quo\"te");
+        redactor.learn(&Secret::from("quo\"te"));
         assert!(redactor.finds(&serde_json::json!({ "a": "quo\"te" }).to_string()));
         assert!(!Redactor::suspects(r#"{"api":"http://h:1","database":"u@h:2/d"}"#));
         assert!(Redactor::suspects("at mysql://u:p@h/d"));

@@ -11,7 +11,7 @@ use indicatif::MultiProgress;
 use super::environment;
 use super::guardrails;
 use super::manner::Manner;
-use super::output::{Stop, data, talk, width};
+use super::output::{Stop, data, private_file, shown, talk, width};
 use super::past::Past;
 use super::preview::{Previews, preview};
 use super::signals::Ending;
@@ -264,8 +264,8 @@ impl Session {
                 serde_json::json!({ "step": step, "preview": preview })
             }).collect::<Vec<_>>(),
         });
-        std::fs::write(path, format!("{plan:#}\n")).map_err(|error| {
-            Stop::new(9, format!("error: --plan-out {}: {error}; nothing was changed", path.display()))
+        private_file(path, &format!("{plan:#}\n")).map_err(|error| {
+            Stop::new(9, format!("error: --plan-out {}: {error}; nothing was changed", shown(path)))
         })
     }
 

@@ -134,6 +134,8 @@ impl Tree {
             format!("credential.{}.helper={HELPER}", origin(url)),
             "credential.useHttpPath=false".to_owned(),
             "http.followRedirects=false".to_owned(),
+            // No hook of the person's inherits the token.
+            "core.hooksPath=/dev/null".to_owned(),
             // The longest match wins: nobody's `insteadOf` sends the push, or the token, elsewhere.
             format!("url.{url}.insteadOf={url}"),
             format!("url.{url}.pushInsteadOf={url}"),
@@ -273,9 +275,11 @@ where
     child
 }
 
-/// The remotes of the repository at `folder`, as pairs of name and URL; none where there is no repository.
-pub fn remotes(folder: &Path) -> Vec<(String, String)> {
-    let mut child = call(folder, &[], ["config", "--null", "--get-regexp", r"^remote\..*\.url$"], LOCAL, &[]);
+/// The remotes of the repository at `folder`, as pairs of name and URL; none where there is no repository. Git does not
+/// get `secret_variables`.
+pub fn remotes(folder: &Path, secret_variables: &[OsString]) -> Vec<(String, String)> {
+    let args = ["config", "--null", "--get-regexp", r"^remote\..*\.url$"];
+    let mut child = call(folder, &[], args, LOCAL, secret_variables);
     child.keep_stdout = true;
     let Ok(ended) = child.run(&Redactor::default(), &|_| {}) else { return Vec::new() };
     split_nul(&ended.stdout)
@@ -289,8 +293,9 @@ pub fn remotes(folder: &Path) -> Vec<(String, String)> {
 }
 
 /// The remote that `git config heroku.remote` names, as Heroku's own CLI reads it.
-pub fn default_remote(folder: &Path) -> Option<String> {
-    let mut child = call(folder, &[], ["config", "--null", "--get", "heroku.remote"], LOCAL, &[]);
+pub fn default_remote(folder: &Path, secret_variables: &[OsString]) -> Option<String> {
+    let args = ["config", "--null", "--get", "heroku.remote"];
+    let mut child = call(folder, &[], args, LOCAL, secret_variables);
     child.keep_stdout = true;
     let ended = child.run(&Redactor::default(), &|_| {}).ok()?;
     split_nul(&ended.stdout).into_iter().next()

@@ -221,7 +221,8 @@ impl Heroku {
             let mut late = false;
             let fault = match self.send(&Method::GET, path, None, range) {
                 Ok(answer) if answer.status == 200 || answer.status == 206 => {
-                    if let Ok(json) = serde_json::from_str(&answer.body) {
+                    if let Ok(mut json) = serde_json::from_str(&answer.body) {
+                        without_secrets(&mut json, &self.options.redactor);
                         let next = answer.headers.get("Next-Range").filter(|_| answer.status == 206);
                         let next = next.and_then(|value| value.to_str().ok()).map(str::to_owned);
                         return Ok(Page { json, next, bytes: answer.body.len() as u64 });
@@ -381,6 +382,24 @@ fn check_token(token: &Secret) -> Result<(), Fault> {
     .hint("`export HEROKU_API_KEY=$(heroku auth:token)`"))
 }
 
+/// Takes the secrets in use out of what people have written: the command of a one-off dyno, a release's description.
+fn without_secrets(json: &mut Json, redactor: &Redactor) {
+    match json {
+        Json::Array(items) => items.iter_mut().for_each(|item| without_secrets(item, redactor)),
+        Json::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Json::String(text) if matches!(key.as_str(), "command" | "description") => {
+                        *text = redactor.clean(text);
+                    }
+                    other => without_secrets(other, redactor),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A wiki's front page often only points at its main page. Those of another host are not followed: a rehearsal whose
 /// settings name the production site must not measure that.
 fn same_site() -> Policy {
@@ -395,14 +414,20 @@ fn same_site() -> Policy {
     })
 }
 
-/// The token goes over TLS, or nowhere but to this machine.
-fn check_url(url: &str) -> Result<(), Fault> {
+/// The token goes over TLS, or nowhere but to this machine; and a URL holds no login of its own.
+pub(in crate::platform) fn check_url(url: &str) -> Result<(), Fault> {
+    let shown = crate::platform::secret::Redactor::default().clean(url);
+    if crate::platform::secret::login(url).is_some() {
+        let why = "it holds a login, which would stand in process lists and in records";
+        return Err(Fault::new(FaultKind::Unsupported, format!("using {shown}"), why)
+            .hint("take what stands before the @ out; the token comes from HEROKU_API_KEY"));
+    }
     if url.starts_with("https://") || (url.starts_with("http://") && is_loopback(url)) {
         return Ok(());
     }
     Err(Fault::new(
         FaultKind::Unsupported,
-        format!("using {}", crate::source::escape_controls(url)),
+        format!("using {shown}"),
         "plain http would show the token to the network",
     )
     .hint("use https; plain http is taken for 127.0.0.1, [::1] and localhost only"))
@@ -462,6 +487,8 @@ mod tests {
             "http://127.0.0.1.evil.com",
             "http://localhost@evil.com",
             "ftp://127.0.0.1",
+            "https://heroku:token@git.heroku.com",
+            "http://u:p@127.0.0.1:80",
         ] {
             assert!(check_url(url).is_err(), "{url}");
         }

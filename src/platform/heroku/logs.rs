@@ -13,7 +13,7 @@ pub(super) fn parse(line: &str, redactor: &Redactor) -> Option<LogLine> {
         at: String::new(),
         source: String::new(),
         process: String::new(),
-        message: redactor.clean(&cut(line)),
+        message: cut(&redactor.clean(line)),
     };
     let Some((at, rest)) = line.split_once(' ') else { return Some(plain()) };
     let Some((origin, message)) = rest.split_once("]: ") else { return Some(plain()) };
@@ -25,11 +25,11 @@ pub(super) fn parse(line: &str, redactor: &Redactor) -> Option<LogLine> {
         at: redactor.clean(at),
         source: redactor.clean(source),
         process: redactor.clean(process),
-        message: redactor.clean(&cut(message)),
+        message: cut(&redactor.clean(message)),
     })
 }
 
-/// A line as long as a person reads.
+/// A line as long as a person reads. Cut when it is clean: half a secret would not be known for one.
 fn cut(line: &str) -> String {
     line.chars().take(500).collect()
 }

@@ -10,7 +10,7 @@ mod target;
 mod writes;
 
 pub use bucket::Bucket;
-pub(in crate::platform) use client::is_loopback;
 pub use client::{Heroku, HerokuOptions};
+pub(in crate::platform) use client::{check_url, is_loopback};
 pub(in crate::platform) use target::is_app;
 pub use target::{TargetError, choose_app};

@@ -15,7 +15,7 @@ use crate::platform::facts::{
     App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
 };
 use crate::platform::reads::HerokuReads;
-use crate::platform::secret::Secret;
+use crate::platform::secret::{Secret, login};
 
 /// Signs of an exhausted database in a page's body or a log line.
 const DATABASE_SIGNS: [&str; 7] = [
@@ -68,10 +68,14 @@ impl Heroku {
     pub fn database_url(&self) -> Result<Secret, Fault> {
         let var = &self.options.database_var;
         let vars = self.config(&self.of_app("/config-vars"))?;
+        // The app may say any of them in its log, in a build, in a release phase.
+        for (_, value) in vars.iter().filter(|(name, value)| is_secret(name, value.expose_secret())) {
+            self.options.redactor.learn_url(value);
+        }
         let what = format!("reading the database's URL of {}", self.options.app);
         match vars.get(var) {
             Some(url) if url.expose_secret().starts_with("mysql") => {
-                self.options.redactor.learn(url);
+                self.options.redactor.learn_url(url);
                 Ok(url.clone())
             }
             Some(_) => Err(Fault::new(FaultKind::Missing, what, format!("{var} holds no mysql:// URL"))
@@ -92,6 +96,14 @@ impl Heroku {
             }
         }
     }
+}
+
+/// Whether a config var is a secret, by its name or since it is a URL with a login. Values of a few letters are left:
+/// they would be taken out of every text.
+fn is_secret(name: &str, value: &str) -> bool {
+    const NAMES: [&str; 6] = ["KEY", "SECRET", "TOKEN", "PASS", "CREDENTIAL", "PRIVATE"];
+    let name = name.to_uppercase();
+    value.len() >= 8 && (NAMES.iter().any(|part| name.contains(part)) || login(value).is_some())
 }
 
 impl HerokuReads for Heroku {
@@ -295,5 +307,26 @@ impl Heroku {
         let Some(base) = &self.options.pages_url else { return false };
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
         self.page_client().get(url).timeout(PAGE_TIMEOUT).send().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_secret;
+
+    #[test]
+    fn config_vars_are_secret_by_name_or_by_a_login() {
+        for (name, value) in [
+            ("WG_SECRET_KEY", "0123456789"),
+            ("smtp_password", "12345678"),
+            ("CACHE", "redis://:abc@cache:6379"),
+        ] {
+            assert!(is_secret(name, value), "{name}");
+        }
+        for (name, value) in
+            [("WEB_CONCURRENCY", "5"), ("KEY_SIZE", "2048"), ("SITE", "https://wiki.example/a@b")]
+        {
+            assert!(!is_secret(name, value), "{name}");
+        }
     }
 }

@@ -77,6 +77,10 @@ pub(in crate::platform) fn is_app(name: &str) -> bool {
 fn app_of(url: &str, git_url: &str) -> Option<String> {
     let base = git_url.trim_end_matches('/');
     let own = format!("{base}/");
+    // A remote may hold a login; the app behind it is the same.
+    let plain = crate::platform::secret::login(url).filter(|_| url.starts_with("http"));
+    let plain = plain.map(|login| url.replacen(&format!("{login}@"), "", 1));
+    let url = plain.as_deref().unwrap_or(url);
     let prefixes = [own.as_str(), "https://git.heroku.com/", "git@heroku.com:", "ssh://git@heroku.com/"];
     prefixes.iter().find_map(|prefix| url.strip_prefix(prefix)?.strip_suffix(".git").map(str::to_owned))
 }
@@ -126,6 +130,9 @@ mod tests {
         ));
         let several = choose_app(None, None, None, &odd, git).unwrap_err().to_string();
         assert!(several.contains("a\\x1b]0;x") && !several.contains('\u{1b}'), "{several}");
+        assert!(matches!(choose_app(Some("../x"), None, None, &[], git), Err(TargetError::BadName(_))));
+        let login = remotes(&[("heroku", "https://heroku:s3cret@git.heroku.com/wiki.git")]);
+        assert_eq!(choose_app(None, None, None, &login, git), Ok("wiki".into()), "a login does not matter");
         let local = remotes(&[("heroku", "http://127.0.0.1:7000/wiki.git")]);
         assert_eq!(choose_app(None, None, None, &local, "http://127.0.0.1:7000/"), Ok("wiki".into()));
     }

@@ -112,9 +112,9 @@ impl DatabaseUrl {
         &self.user
     }
 
-    /// Teaches `redactor` the password, also as it stands within JSON. It does not leave the platform otherwise.
+    /// Teaches `redactor` the password. It does not leave the platform otherwise.
     pub fn teach(&self, redactor: &Redactor) {
-        redactor.learn_as_written(self.password());
+        redactor.learn(&self.password);
     }
 
     /// The password, for the login alone.
