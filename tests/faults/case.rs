@@ -105,12 +105,9 @@ fn bare_line(line: &str) -> String {
     let timed = time.strip_suffix('s').is_some_and(|time| time.parse::<f64>().is_ok());
     let line = if timed { rest.trim() } else { line };
     let line = line.split(" [connections ").next().unwrap_or_default();
-    // A sample: why there are no numbers depends on the moment; so do the figures behind.
+    // A sample: whether and why there are no numbers depends on the moment; so do the figures behind.
     let line = line.split(", refused ").next().unwrap_or_default();
-    let line = match line.split_once("connections unknown (") {
-        Some(_) => "connections unknown (and why)",
-        None => line,
-    };
+    let line = if line.contains("connections unknown") { "connections unknown" } else { line };
     // What git's HTTP library says of a cut depends on its version.
     let line = line.split("; curl ").next().unwrap_or_default();
     steady(line.trim_start_matches(['!', '…', '✗', '✓', '·', '|', ' ']))

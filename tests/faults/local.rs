@@ -1,6 +1,6 @@
 //! Faults of this machine: disks, journals, a second run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::case::{Case, RESTART, ended};
 use super::support::until;
@@ -94,4 +94,22 @@ fn two_runs_at_once() {
     ended(first).expect(130);
     assert_eq!(case.requests(), [""; 0]);
     case.end(&second, &["another run holds wizzypedia"]);
+}
+
+#[test]
+fn a_machine_that_slept() {
+    let case = Case::begin("the machine sleeps for more than a minute in the middle of a run");
+    let asleep = case.start(&[], "steps:\n  - id: wait\n    wait: { until: usage > 99%, within: 10m }\n");
+    case.written("step_started");
+    let process = rustix::process::Pid::from_raw(i32::try_from(asleep.id()).expect("an id")).expect("an id");
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).expect("sent");
+    let begun = Instant::now();
+    until("longer than anything that a busy run does", Duration::from_secs(80), || {
+        begun.elapsed() > Duration::from_secs(64)
+    });
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).expect("sent");
+    let ran = ended(asleep).expect(130);
+    assert!(ran.stdout.contains("`runbook resume"), "{}", ran.stdout);
+    assert_eq!(case.requests(), [""; 0]);
+    case.end(&ran, &["the clock jumped on by"]);
 }

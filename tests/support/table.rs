@@ -145,6 +145,10 @@ fn stand_in(before: &str, word: &str, after: &str) -> Option<String> {
             return Some("N s".to_owned());
         }
     }
+    let longer = word.ends_with('s') && word.chars().all(|c| c.is_ascii_digit() || "hms".contains(c));
+    if longer && word.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some("N s".to_owned());
+    }
     let number = word.parse::<f64>().is_ok();
     if number && (before == "pid" || ["s", "ms", "min", "seconds", "minutes"].contains(&after)) {
         return Some("N".to_owned());
