@@ -97,6 +97,7 @@ fn two_runs_at_once() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long it slept is the fault itself")]
 fn a_machine_that_slept() {
     let case = Case::begin("the machine sleeps for more than a minute in the middle of a run");
     let asleep = case.start(&[], "steps:\n  - id: wait\n    wait: { until: usage > 99%, within: 10m }\n");
