@@ -144,10 +144,6 @@ struct Left {
     retired: u64,
 }
 
-fn bare(lab: &Lab) -> PathBuf {
-    lab.wiki.parent().expect("a parent").join("heroku/git/wizzypedia.git")
-}
-
 fn left(lab: &Lab, exit: i32) -> Left {
     let list = |path: &str| lab.app("GET", path, &Json::Null).expect(200).json();
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
@@ -159,7 +155,7 @@ fn left(lab: &Lab, exit: i32) -> Left {
     Left {
         exit,
         commits: git(&lab.wiki, &["log", "--reverse", "--format=%T"]).lines().map(str::to_owned).collect(),
-        pushed: git(&bare(lab), &["log", "--format=%T", "refs/heads/master"]),
+        pushed: git(&lab.bare(), &["log", "--format=%T", "refs/heads/master"]),
         releases: rows(list("/releases")).iter().map(described).collect(),
         formation: rows(list("/formation"))
             .iter()
@@ -167,13 +163,6 @@ fn left(lab: &Lab, exit: i32) -> Left {
             .collect(),
         retired: lab.retired(),
     }
-}
-
-/// The journal of the newest run.
-fn journal(lab: &Lab) -> String {
-    let runs = PathBuf::from(&lab.environment["RUNBOOK_STATE_DIR"]).join("runs");
-    let newest = fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path()).max();
-    newest.and_then(|run| fs::read_to_string(run.join("journal.jsonl")).ok()).unwrap_or_default()
 }
 
 /// The process and everything that it has started: as when the machine dies.
@@ -258,7 +247,7 @@ fn killed(story: &Story, point: Point) -> Left {
     let mut child = lab.start(story.run);
     let intended = format!(r#""change":"{}""#, story.change);
     until("the moment of the kill", Duration::from_secs(120), || {
-        let told = journal(&lab);
+        let told = lab.journal();
         let mine = |line: &str| line.contains("\"type\":\"intended\"") && line.contains(&intended);
         let Some(at) = told.lines().position(mine) else { return false };
         held_up()

@@ -42,16 +42,10 @@ fn newest(lab: &Lab) -> String {
     runs(lab)[0]["run"].as_str().expect("an id").to_owned()
 }
 
-fn journal(lab: &Lab) -> String {
-    let folder = std::path::Path::new(&lab.environment["RUNBOOK_STATE_DIR"]).join("runs");
-    let newest = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).max();
-    newest.and_then(|run| std::fs::read_to_string(run.join("journal.jsonl")).ok()).unwrap_or_default()
-}
-
 /// Waits until the newest run waits in step `step`, after `earlier` runs.
 fn reached(lab: &Lab, step: &str) {
     let began = format!(r#""type":"step_started","step":"{step}""#);
-    until(&format!("step {step}"), Duration::from_secs(60), || journal(lab).contains(&began));
+    until(&format!("step {step}"), Duration::from_secs(60), || lab.journal().contains(&began));
 }
 
 #[expect(clippy::disallowed_methods, reason = "signals a process that the test has started, by pid")]
@@ -78,7 +72,7 @@ fn each_signal_pauses_the_run_with_what_always_runs_and_resume_does_anew_what_th
     for name in ["INT", "TERM", "HUP"] {
         let arguments = own(&lab, NARROW);
         let mut child = start(&lab, &arguments);
-        until("the first step's change", Duration::from_secs(60), || journal(&lab).contains("\"done\""));
+        until("the first step's change", Duration::from_secs(60), || lab.journal().contains("\"done\""));
         reached(&lab, "hold");
         signal(&child, name);
         assert_eq!(child.wait().expect("it ends").code(), Some(130), "{name}");
@@ -101,8 +95,8 @@ fn each_signal_pauses_the_run_with_what_always_runs_and_resume_does_anew_what_th
             resumed.stderr
         );
         assert_eq!(web(&lab), 2, "{name}");
-        assert_eq!(journal(&lab).matches(r#""type":"run_started""#).count(), 1, "the same run");
-        assert!(journal(&lab).contains(&run_id), "under its id");
+        assert_eq!(lab.journal().matches(r#""type":"run_started""#).count(), 1, "the same run");
+        assert!(lab.journal().contains(&run_id), "under its id");
         let again = lab.run(&["resume", &run_id, "--yes"]).expect(9);
         assert!(again.stderr.contains("it is done"), "{}", again.stderr);
     }

@@ -292,16 +292,12 @@ impl Deploy {
         let tree = git.tree()?;
         let paths = git.expand(&patterns(&self.add))?;
         // The step's own files are committed whole, whoever has staged them: perhaps this step, before its process died.
-        let staged: Vec<_> =
-            tree.staged.iter().filter(|path| !paths.contains(path)).map(String::as_str).collect();
-        if !staged.is_empty() {
-            return Err(Fault::new(
-                FaultKind::Refused,
-                format!("deploying {}", scene.app),
-                format!("the index holds staged changes: {}", staged.join(", ")),
-            )
-            .hint("commit them or `git restore --staged` them: only the step's own files are to be shipped")
-            .into());
+        if let Some(why) = tree.staged_beside(&paths) {
+            return Err(Fault::new(FaultKind::Refused, format!("deploying {}", scene.app), why)
+                .hint(
+                    "commit them or `git restore --staged` them: only the step's own files are to be shipped",
+                )
+                .into());
         }
         let pending = git.pending(&paths)?;
         let running = scene.observer.running()?;

@@ -47,8 +47,9 @@ impl Revert {
         let git = scene.observer.git();
         let tree = git.tree()?;
         let commit = git.commit(&wanted)?.sha;
-        if !tree.staged.is_empty() && !git.half_reverted(&commit)? {
-            let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
+        if let Some(why) = tree.staged_beside(&[])
+            && !git.half_reverted(&commit)?
+        {
             return Err(Fault::new(FaultKind::Refused, what(), why)
                 .hint("commit them or `git restore --staged` them first")
                 .into());

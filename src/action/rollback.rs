@@ -169,8 +169,9 @@ impl Rollback {
         let what = || format!("rolling {} back by git revert", scene.app);
         let git = scene.observer.git();
         let tree = git.tree()?;
-        if !tree.staged.is_empty() && !git.half_reverted(&tree.head)? {
-            let why = format!("the index holds staged changes: {}", tree.staged.join(", "));
+        if let Some(why) = tree.staged_beside(&[])
+            && !git.half_reverted(&tree.head)?
+        {
             return Err(Fault::new(FaultKind::Refused, what(), why)
                 .hint("commit them or `git restore --staged` them first")
                 .into());

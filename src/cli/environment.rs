@@ -93,6 +93,12 @@ fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
         || token.is_some_and(|token| value.contains(token))
 }
 
+/// The same in one word, `user@host`.
+pub(super) fn by() -> String {
+    let (user, host) = who();
+    format!("{user}@{host}")
+}
+
 /// Who runs this, for the audit.
 pub(super) fn who() -> (String, String) {
     let user = text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());

@@ -53,8 +53,7 @@ pub(super) fn run(args: &HandoffArgs) -> u8 {
 }
 
 fn who() -> String {
-    let (user, host) = environment::who();
-    escape_controls(&format!("{user}@{host}")).into_owned()
+    escape_controls(&environment::by()).into_owned()
 }
 
 fn unusable(error: &BundleError) -> Stop {

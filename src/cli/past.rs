@@ -1,17 +1,16 @@
 //! A run of the past, read back from its journal to be taken up again: what was planned, what happened, and what has
 //! changed since. It must never be written to before a person has agreed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
 use super::library;
 use super::output::{Stop, talk};
-use crate::engine::{Config, Event, Outcome, Standing};
+use crate::engine::{Config, Event, Ledger, Outcome, Standing};
 use crate::health::{Moment, show_seconds};
 use crate::journal::{Recorded, Store, read_run};
 use crate::plan::{EMBEDDED, Plan, PlanRecord, Target, UNDO_OF};
-use crate::platform::{Before, Certainty, Change, Effect};
 use crate::reporter::wrap;
 use crate::source::escape_controls;
 
@@ -34,6 +33,11 @@ pub(super) struct Past {
 /// Whether a run that ended so can be taken up again.
 pub(super) const fn is_resumable(outcome: Option<Outcome>) -> bool {
     !matches!(outcome, Some(Outcome::Done))
+}
+
+/// The journal in a run's folder; one that cannot be read is exit 9.
+pub(super) fn journal(folder: &Path) -> Result<Recorded, Stop> {
+    read_run(folder).map_err(|error| Stop::new(9, format!("error: {error}")))
 }
 
 impl Past {
@@ -61,7 +65,7 @@ impl Past {
     }
 
     fn read(run: String, folder: PathBuf) -> Result<Self, Stop> {
-        let recorded = read_run(&folder).map_err(|error| Stop::new(9, format!("error: {error}")))?;
+        let recorded = journal(&folder)?;
         let mut planned = None;
         for entry in &recorded.entries {
             match &entry.event {
@@ -89,7 +93,7 @@ impl Past {
 
     /// Reads its journal anew: nobody else writes it from here on.
     pub(super) fn read_again(&mut self) -> Result<(), Stop> {
-        self.recorded = read_run(&self.folder).map_err(|error| Stop::new(9, format!("error: {error}")))?;
+        self.recorded = journal(&self.folder)?;
         Ok(())
     }
 
@@ -101,30 +105,9 @@ impl Past {
         self.recorded.entries.iter().map(|entry| (moment(entry.at), entry.event.clone())).collect()
     }
 
-    /// What it has changed, oldest first; and the requests of which nobody knows whether they took effect.
-    pub(super) fn changes(&self) -> (Vec<(Change, Before, Effect)>, Vec<String>) {
-        let mut intended: Vec<(&str, &Change, &Before)> = Vec::new();
-        let mut made = Vec::new();
-        for entry in &self.recorded.entries {
-            match &entry.event {
-                Event::Intended { nonce, change, before, .. } => intended.push((nonce, change, before)),
-                Event::Done { nonce, effect, .. } => {
-                    let at = intended.iter().position(|(known, _, _)| known == nonce);
-                    if let Some((_, change, before)) = at.map(|at| intended.remove(at)) {
-                        made.push((change.clone(), before.clone(), effect.clone()));
-                    }
-                }
-                Event::ChangeFailed { nonce, error, .. } if error.certainty != Certainty::InDoubt => {
-                    intended.retain(|(known, _, _)| known != nonce);
-                }
-                Event::Settled { nonce, finding, .. } if finding == "did_not_happen" => {
-                    intended.retain(|(known, _, _)| known != nonce);
-                }
-                _ => {}
-            }
-        }
-        let app = &self.record.target.app;
-        (made, intended.into_iter().map(|(_, change, _)| change.request(app)).collect())
+    /// What it has changed, and what of it is in doubt.
+    pub(super) fn changes(&self) -> Ledger {
+        Ledger::of(self.recorded.entries.iter().map(|entry| &entry.event))
     }
 
     /// Time since it began.
@@ -133,7 +116,7 @@ impl Past {
     }
 
     /// What of the runbook's text has changed since: `None` when nothing has. The new text is given where there is one.
-    pub(super) fn text_change(&self, folder: Option<&std::path::Path>) -> Option<(String, Option<String>)> {
+    pub(super) fn text_change(&self, folder: Option<&Path>) -> Option<(String, Option<String>)> {
         let record = &self.record;
         let now = if record.source == "embedded" && folder.is_none() {
             EMBEDDED.iter().find(|(name, _)| *name == record.runbook).map(|(_, text)| (*text).to_owned())

@@ -120,11 +120,12 @@ fn standing(page: &mut Page, past: &Past) {
 
 /// Commits that the run made: another clone has them only once they were pushed.
 fn commits(page: &mut Page, past: &Past) {
-    let (made, _) = past.changes();
+    let changes = past.changes();
+    let made = changes.made();
     let is_pushed = |wanted: &String| {
         made.iter().any(|(change, _, _)| matches!(change, Change::Push { commit, .. } if commit == wanted))
     };
-    for (_, _, effect) in &made {
+    for (_, _, effect) in made {
         if let Effect::Committed { commit } = effect {
             let shown = short(commit);
             page.say(&if is_pushed(commit) {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::output::{Stop, data, talk, width};
+use super::past::journal;
 use super::runs::recorded;
 use crate::engine::driver::{Listener, Stamp};
-use crate::journal::{Recorded, handed_over, privacy, read_run};
+use crate::journal::{Recorded, handed_over, privacy};
 use crate::platform::quoted;
 use crate::reporter::{JsonLines, Plain, Summary};
 use crate::source::escape_controls;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &ShowArgs) -> u8 {
 fn show(args: &ShowArgs) -> Result<(), Stop> {
     let store = recorded()?;
     let (id, folder) = store.find(&args.run).map_err(|why| Stop::new(2, format!("error: {why}")))?;
-    let recorded = read_run(&folder).map_err(|error| Stop::new(9, format!("error: {error}")))?;
+    let recorded = journal(&folder)?;
     if args.verify {
         return verify(args, &id, &folder, &recorded);
     }

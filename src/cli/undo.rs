@@ -16,9 +16,7 @@ use super::runs::{open_store, recorded};
 use super::session::Session;
 use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
-use crate::action::Made;
 use crate::engine::{Event, foreign_releases};
-use crate::health::Moment;
 use crate::journal::{Store, read_run};
 use crate::plan::{PlanRecord, Selection, UNDO_OF, build, undo};
 use crate::platform::{Before, Change, Effect, Fault, Opened, SystemClock};
@@ -55,12 +53,11 @@ pub(super) fn run(args: &UndoArgs) -> u8 {
 fn undone_by(store: &Store, run: &str) -> Option<String> {
     let source = format!("{UNDO_OF}{run}");
     store.ids().ok()?.into_iter().find(|id| {
-        store.find(id).is_ok_and(|(_, folder)| {
-            read_run(&folder).is_ok_and(|recorded| {
-                let ours = |event: &Event| matches!(event, Event::RunStarted { record, .. } if record.source == source);
-                recorded.entries.iter().any(|entry| ours(&entry.event))
-                    && recorded.entries.iter().any(|entry| matches!(entry.event, Event::Intended { .. }))
-            })
+        read_run(&store.run_folder(id)).is_ok_and(|recorded| {
+            let ours =
+                |event: &Event| matches!(event, Event::RunStarted { record, .. } if record.source == source);
+            recorded.entries.iter().any(|entry| ours(&entry.event))
+                && recorded.entries.iter().any(|entry| matches!(entry.event, Event::Intended { .. }))
         })
     })
 }
@@ -75,7 +72,9 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         );
         return Err(Stop::new(6, text));
     }
-    let (made, in_doubt) = past.changes();
+    let changes = past.changes();
+    let (app, made) = (&past.record.target.app, changes.made());
+    let in_doubt: Vec<_> = changes.in_doubt().map(|change| change.request(app)).collect();
     if !in_doubt.is_empty() {
         let text = format!(
             "error: it is not known whether this took effect: {}\n  nothing was changed\n  hint: `runbook resume {}` reads it back first",
@@ -84,7 +83,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         );
         return Err(Stop::new(7, text));
     }
-    let told = undo(&past.run, &past.record.target.app, &made);
+    let told = undo(&past.run, app, made);
     let Some(text) = told.text else {
         let mut said = format!("nothing of run {} can be taken back\n", past.run);
         for cannot in &told.cannot {
@@ -106,7 +105,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let now = target_of(&target, &opened, &app)?;
     past.check_target(&now, args.accept_changed.contains(&Accept::Target))?;
     let rails = guardrails::load(&args.guardrails, None, &target.folder)?;
-    let others = released_since(&opened, &made).map_err(|fault| Stop::unusable(&fault))?;
+    let others = released_since(&opened, made).map_err(|fault| Stop::unusable(&fault))?;
     if !others.is_empty() && args.manner.yes && !args.dry_run {
         let text = format!(
             "error: somebody else has released since run {}: {}; going back would take that back too\n  nothing was changed\n  hint: answer at a terminal without --yes, or `runbook run rollback`",
@@ -148,27 +147,11 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
 
 /// Releases that others have made since the run's first: going back to what was before it takes them back too.
 fn released_since(opened: &Opened, made: &[(Change, Before, Effect)]) -> Result<Vec<String>, Fault> {
-    let Some(known) =
-        made.iter().filter(|(change, _, _)| change.releases()).find_map(|(_, before, _)| before.release)
-    else {
+    let mut released = made.iter().filter(|(change, _, effect)| change.has_released(effect));
+    let Some(known) = released.find_map(|(_, before, _)| before.release) else {
         return Ok(Vec::new());
     };
-    let mut releases = Vec::new();
-    for release in opened.observer.heroku().releases(LOOKED_AT)? {
-        let commit = match release.slug.as_deref().filter(|_| release.version > known) {
-            Some(slug) => opened.observer.commit_of(slug)?,
-            None => None,
-        };
-        releases.push((release, commit));
-    }
-    let own: Vec<_> = made
-        .iter()
-        .map(|(change, before, effect)| Made {
-            change: change.clone(),
-            before: before.clone(),
-            effect: effect.clone(),
-            at: Moment::default(),
-        })
-        .collect();
+    let releases = opened.observer.releases_since(LOOKED_AT, known)?;
+    let own: Vec<_> = made.iter().map(|(change, _, effect)| (change, effect)).collect();
     Ok(foreign_releases(known, &releases, &own))
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::action_of;
-use super::{Clearance, Config, Event, Input, Machine, Outcome, Performance, Request};
+use super::{Clearance, Config, Event, Input, Ledger, Machine, Outcome, Performance, Request};
 use crate::action::{Failure, RunFacts, Scene};
 use crate::health::{Moment, Series};
 use crate::plan::{EMBEDDED, Plan, PlanRecord, Selection, Target, bind_inputs, build, check, undo};
 use crate::platform::fake::{End, Leak, World};
-use crate::platform::{Before, Change, Effect, reconcile};
+use crate::platform::{Change, reconcile};
 use crate::source::Source;
 
 /// The matrix of `docs/reliability.md`.
@@ -197,25 +197,6 @@ impl Play {
     }
 }
 
-fn made(history: &[(Moment, Event)]) -> Vec<(Change, Before, Effect)> {
-    let mut intended = BTreeMap::new();
-    let mut made = Vec::new();
-    for (_, event) in history {
-        match event {
-            Event::Intended { nonce, change, before, .. } => {
-                intended.insert(nonce.clone(), (change.clone(), before.clone()));
-            }
-            Event::Done { nonce, effect, .. } => {
-                if let Some((change, before)) = intended.remove(nonce) {
-                    made.push((change, before, effect.clone()));
-                }
-            }
-            _ => {}
-        }
-    }
-    made
-}
-
 /// Every crash of one runbook in one world; writes its row of the matrix and gives its name.
 fn crash_everywhere(name: &str, plan: &Arc<Plan>, leak: Leak, prepare: &dyn Fn(&Play)) -> String {
     let fresh = || {
@@ -268,11 +249,12 @@ fn a_crash_at_every_entry_of_every_shipped_runbook_comes_to_the_same_end_and_not
     let deploy = Arc::new(plan_of(deploy.0, deploy.1));
     let mut deployed = Play::new(Leak::Code, &deploy);
     deployed.begin(None, Fate::Unsent);
-    let made = made(&deployed.history);
-    let text = undo("r", "wiki", &made).text.unwrap_or_else(|| panic!("nothing to undo: {made:?}"));
+    let ledger = Ledger::of(deployed.history.iter().map(|(_, event)| event));
+    let made = ledger.made();
+    let text = undo("r", "wiki", made).text.unwrap_or_else(|| panic!("nothing to undo: {made:?}"));
     let plan = Arc::new(plan_of("undo", &text));
     rows.push(crash_everywhere("undo of deploy-fix", &plan, Leak::Code, &|play| {
-        for (change, _, _) in &made {
+        for (change, _, _) in made {
             play.world.apply(change);
         }
     }));

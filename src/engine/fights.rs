@@ -21,12 +21,20 @@ pub struct Sight {
     pub releases: Vec<(Release, Option<String>)>,
 }
 
+impl Sight {
+    /// Version of the newest release in it; 0 without one.
+    pub(super) fn newest(&self) -> u64 {
+        self.releases.iter().map(|(release, _)| release.version).max().unwrap_or(0)
+    }
+}
+
 /// What others have done between two looks, each in a sentence. `own` are the changes that this run has made since
 /// `before`.
 pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timestamp) -> Vec<String> {
     let mut found = Vec::new();
-    let known = before.releases.iter().map(|(release, _)| release.version).max().unwrap_or(0);
-    found.extend(foreign_releases(known, &now.releases, own));
+    let known = before.newest();
+    let ours: Vec<_> = own.iter().map(|made| (&made.change, &made.effect)).collect();
+    found.extend(foreign_releases(known, &now.releases, &ours));
     for row in &now.formation {
         let Some(was) = before.formation.iter().find(|was| was.kind == row.kind) else { continue };
         let ours = own.iter().rev().find_map(|made| match &made.change {
@@ -46,12 +54,8 @@ pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timest
             ));
         }
     }
-    let restarted_by_us = own.iter().any(|made| {
-        !matches!(
-            made.change,
-            Change::Kill { .. } | Change::Commit { .. } | Change::Revert { .. } | Change::Command { .. }
-        )
-    });
+    let restarted_by_us =
+        own.iter().any(|made| !made.change.is_local() && !matches!(made.change, Change::Kill { .. }));
     // A release and a new quantity start dynos: they are named already.
     if found.is_empty() && !restarted_by_us && restarted(before, now, wall) {
         found.push("every dyno was restarted".to_owned());
@@ -60,11 +64,15 @@ pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timest
 }
 
 /// Releases newer than version `known` that none of `own` has made, oldest first, each in words.
-pub fn foreign_releases(known: u64, releases: &[(Release, Option<String>)], own: &[Made]) -> Vec<String> {
+pub fn foreign_releases(
+    known: u64,
+    releases: &[(Release, Option<String>)],
+    own: &[(&Change, &Effect)],
+) -> Vec<String> {
     let foreign = releases
         .iter()
         .filter(|(release, _)| release.version > known)
-        .filter(|(release, commit)| !own.iter().any(|made| made_it(made, release, commit.as_deref())));
+        .filter(|(release, commit)| !own.iter().any(|made| made_it(*made, release, commit.as_deref())));
     let told = foreign.map(|(release, _)| {
         format!(
             "release v{} ({}) by {} at {}",
@@ -104,8 +112,8 @@ fn is_old(dyno: &Dyno, wall: jiff::Timestamp) -> bool {
 }
 
 /// Whether this change of ours made the release.
-fn made_it(made: &Made, release: &Release, commit: Option<&str>) -> bool {
-    match (&made.change, &made.effect) {
+fn made_it(made: (&Change, &Effect), release: &Release, commit: Option<&str>) -> bool {
+    match made {
         (_, Effect::Released { version }) => *version == release.version,
         (Change::Push { commit: pushed, .. }, _) => {
             commit == Some(pushed.as_str()) || release.description.contains(short(pushed))

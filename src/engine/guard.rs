@@ -8,7 +8,7 @@ use super::driver::{Guard, Wanted};
 use super::event::Outcome;
 use super::fights::{Sight, differences};
 use super::request::Clearance;
-use crate::platform::{Change, Fault, LockState, Observer};
+use crate::platform::{Fault, LockState, Observer};
 
 /// How long looking at what others do may take.
 const LOOK: Duration = Duration::from_secs(3);
@@ -19,18 +19,18 @@ const RELEASES: usize = 10;
 pub struct LockGuard {
     observer: Observer,
     /// What was told last: whether the lock is held.
-    held: Option<bool>,
+    held: bool,
     notices: Vec<String>,
 }
 
 impl LockGuard {
     /// `held`: what was known of the lock when the run began.
     pub const fn new(observer: Observer, held: bool) -> Self {
-        Self { observer, held: Some(held), notices: Vec::new() }
+        Self { observer, held, notices: Vec::new() }
     }
 
     fn tell(&mut self, held: bool, text: String) {
-        if self.held.replace(held) != Some(held) {
+        if std::mem::replace(&mut self.held, held) != held {
             self.notices.push(text);
         }
     }
@@ -72,17 +72,18 @@ pub struct FightGuard {
 impl FightGuard {
     /// Takes the first look.
     pub fn begin(observer: &Observer, made: usize) -> Self {
-        Self { observer: observer.clone(), seen: look(observer), known: made, asked: false }
+        Self { observer: observer.clone(), seen: look(observer, u64::MAX), known: made, asked: false }
     }
 }
 
 impl Guard for FightGuard {
     fn clear(&mut self, wanted: &Wanted<'_>) -> Clearance {
         // What happens in the working tree fights with nobody.
-        if matches!(wanted.change, Change::Commit { .. } | Change::Revert { .. } | Change::Command { .. }) {
+        if wanted.change.is_local() {
             return Clearance::Clear;
         }
-        let Some(now) = look(&self.observer) else { return Clearance::Clear };
+        let known = self.seen.as_ref().map_or(u64::MAX, Sight::newest);
+        let Some(now) = look(&self.observer, known) else { return Clearance::Clear };
         let own = wanted.made.get(self.known..).unwrap_or_default();
         let found = self
             .seen
@@ -106,31 +107,24 @@ impl Guard for FightGuard {
         // Other questions are agreed to as well.
         if std::mem::take(&mut self.asked) {
             self.known = made;
-            self.seen = look(&self.observer);
+            self.seen = look(&self.observer, u64::MAX);
         }
     }
 }
 
 /// The app now; `None` when Heroku does not answer in time: the change itself will say so, or does not need Heroku.
-fn look(observer: &Observer) -> Option<Sight> {
+///
+/// Releases up to version `known` were seen before: nobody asks what they were built from.
+fn look(observer: &Observer, known: u64) -> Option<Sight> {
     let (done, seen) = channel();
     let reader = observer.clone();
     // On a thread of its own: an answer that hangs is not waited for.
-    std::thread::spawn(move || drop(done.send(read(&reader))));
+    std::thread::spawn(move || drop(done.send(read(&reader, known))));
     seen.recv_timeout(LOOK).ok()?.ok()
 }
 
-fn read(observer: &Observer) -> Result<Sight, Fault> {
+fn read(observer: &Observer, known: u64) -> Result<Sight, Fault> {
     let heroku = observer.heroku();
     let (dynos, formation) = (heroku.dynos()?, heroku.formation()?);
-    let mut releases = Vec::new();
-    for release in heroku.releases(RELEASES)? {
-        let commit = match &release.slug {
-            // Of older ones nobody asks.
-            Some(slug) if releases.len() < 3 => observer.commit_of(slug)?,
-            _ => None,
-        };
-        releases.push((release, commit));
-    }
-    Ok(Sight { dynos, formation, releases })
+    Ok(Sight { dynos, formation, releases: observer.releases_since(RELEASES, known)? })
 }

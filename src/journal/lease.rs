@@ -145,17 +145,21 @@ fn read(file: &mut File) -> Option<Holder> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_second_run_is_refused_with_the_holders_name_and_a_freed_lease_is_free() {
-        let folder = tempfile::tempdir().unwrap();
-        let holder = Holder {
+    fn holder(runbook: &str) -> Holder {
+        Holder {
             run: "20260101-000000-aaaa".into(),
             user: "kim".into(),
             host: "laptop".into(),
             pid: 7,
-            runbook: "emergency".into(),
+            runbook: runbook.into(),
             since: jiff::Timestamp::UNIX_EPOCH,
-        };
+        }
+    }
+
+    #[test]
+    fn a_second_run_is_refused_with_the_holders_name_and_a_freed_lease_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = holder("emergency");
         let first = Lease::take(folder.path(), "wiki", &holder).unwrap();
         let refused = Lease::take(folder.path(), "wiki", &holder).unwrap_err().to_string();
         assert!(refused.contains("kim@laptop") && refused.contains("emergency"), "{refused}");
@@ -167,14 +171,7 @@ mod tests {
     #[test]
     fn a_child_that_outlives_its_run_is_noticed_and_one_left_behind_on_purpose_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let holder = Holder {
-            run: "20260101-000000-aaaa".into(),
-            user: "kim".into(),
-            host: "laptop".into(),
-            pid: 7,
-            runbook: "deploy-fix".into(),
-            since: jiff::Timestamp::UNIX_EPOCH,
-        };
+        let holder = holder("deploy-fix");
         let lease = Lease::take(folder.path(), "wiki", &holder).unwrap();
         let child = lease.for_children().unwrap();
         // The process dies: its own handles are closed, and nothing is unlocked.

@@ -22,13 +22,13 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
     let mut told = Undo::default();
     let mut steps = Vec::new();
     // Releases follow one another: going back to what was live before the first takes back all of them.
-    let first_release = made.iter().find(|(change, _, effect)| releases(change, effect));
+    let first_release = made.iter().find(|(change, _, effect)| change.has_released(effect));
     let mut released = false;
     let mut scaled = BTreeSet::new();
     for (change, before, effect) in made.iter().rev() {
         let number = steps.len() + 1;
         match change {
-            _ if releases(change, effect) => {
+            _ if change.has_released(effect) => {
                 if std::mem::replace(&mut released, true) {
                     continue;
                 }
@@ -88,14 +88,6 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
         ));
     }
     told
-}
-
-const fn releases(change: &Change, effect: &Effect) -> bool {
-    match change {
-        Change::Push { .. } => !matches!(effect, Effect::Pushed { up_to_date: true }),
-        Change::Rollback { .. } | Change::Promote { .. } => true,
-        _ => false,
-    }
 }
 
 /// A process type as YAML takes it: what comes from outside is quoted.

@@ -227,9 +227,23 @@ impl Change {
         }
     }
 
-    /// Whether it makes a release, when there is anything to release.
-    pub const fn releases(&self) -> bool {
-        matches!(self, Self::Push { .. } | Self::Rollback { .. } | Self::Promote { .. })
+    /// Whether it has made a release: a push that found nothing new has not.
+    pub const fn has_released(&self, effect: &Effect) -> bool {
+        match self {
+            Self::Push { .. } => !matches!(effect, Effect::Pushed { up_to_date: true }),
+            Self::Rollback { .. } | Self::Promote { .. } => true,
+            Self::Restart { .. }
+            | Self::Scale { .. }
+            | Self::Kill { .. }
+            | Self::Commit { .. }
+            | Self::Revert { .. }
+            | Self::Command { .. } => false,
+        }
+    }
+
+    /// Whether it happens on this machine, and not at the app.
+    pub const fn is_local(&self) -> bool {
+        matches!(self, Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. })
     }
 
     /// What it sets to a value; `None` when it does no such thing, so that nothing can reverse it.
@@ -302,15 +316,8 @@ impl Change {
 
     /// Whether `runbook undo` can take it back: what it set has a value from before.
     pub const fn can_be_undone(&self, effect: &Effect) -> bool {
-        match self {
-            Self::Push { .. } => !matches!(effect, Effect::Pushed { up_to_date: true }),
-            Self::Scale { .. }
-            | Self::Rollback { .. }
-            | Self::Promote { .. }
-            | Self::Commit { .. }
-            | Self::Revert { .. } => true,
-            Self::Restart { .. } | Self::Kill { .. } | Self::Command { .. } => false,
-        }
+        self.has_released(effect)
+            || matches!(self, Self::Scale { .. } | Self::Commit { .. } | Self::Revert { .. })
     }
 
     /// How to go back by hand, given what was before; `None` with the reason in [`Self::past`] when nothing can.

@@ -59,6 +59,23 @@ impl Observer {
         self.watch.releases(&*self.heroku, self.clock.now(), since, known)
     }
 
+    /// The newest releases, newest first. Of those after version `known` the commit is told as well, where Heroku does.
+    /// Read anew each time.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn releases_since(&self, newest: usize, known: u64) -> Result<Vec<(Release, Option<String>)>, Fault> {
+        let mut told = Vec::new();
+        for release in self.heroku.releases(newest)? {
+            let commit = match release.slug.as_deref().filter(|_| release.version > known) {
+                Some(slug) => self.commit_of(slug)?,
+                None => None,
+            };
+            told.push((release, commit));
+        }
+        Ok(told)
+    }
+
     /// The commit that a slug was built from; asked once, since a slug never changes.
     ///
     /// # Errors

@@ -324,6 +324,15 @@ pub struct TreeState {
     pub staged: Vec<String>,
 }
 
+impl TreeState {
+    /// What stands against committing: paths that are staged and are none of `allowed`. `None` when nothing does.
+    pub fn staged_beside(&self, allowed: &[String]) -> Option<String> {
+        let beside: Vec<&str> =
+            self.staged.iter().filter(|path| !allowed.contains(path)).map(String::as_str).collect();
+        (!beside.is_empty()).then(|| format!("the index holds staged changes: {}", beside.join(", ")))
+    }
+}
+
 /// Who would commit, and what git would do beside committing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committer {

@@ -3,10 +3,10 @@
 use super::table::Table;
 use super::words::{clauses, gate, reason, status, took, wrap};
 use crate::engine::driver::{Listener, Stamp};
-use crate::engine::{Event, Measurements, Outcome, StepStatus};
+use crate::engine::{Event, Ledger, Measurements, Outcome, StepStatus};
 use crate::expr::Evaluation;
 use crate::health::{Metric, Value};
-use crate::platform::{Before, Certainty, Change, Effect};
+use crate::platform::{Before, Change, Effect};
 
 /// Metrics in the before/after table.
 const SHOWN: [(Metric, &str); 11] = [
@@ -47,10 +47,7 @@ pub struct Summary {
     steps: Vec<StepRow>,
     /// Steps of the plan, rungs included.
     planned: Vec<String>,
-    intended: Vec<(String, Change, Before)>,
-    /// Attempts of which it is known how they ended.
-    settled: Vec<String>,
-    done: Vec<(Change, Before, Effect)>,
+    changes: Ledger,
     shut: Option<(String, &'static str, Evaluation)>,
     end: Option<End>,
 }
@@ -71,6 +68,7 @@ struct End {
 
 impl Listener for Summary {
     fn event(&mut self, stamp: &Stamp, event: &Event) {
+        self.changes.note(event);
         match event {
             Event::RunStarted { run, record, .. } => {
                 self.run = Some(run.clone());
@@ -88,21 +86,6 @@ impl Listener for Summary {
                 self.planned = steps.iter().map(|(step, _)| step.clone()).collect();
             }
             Event::StepStarted { step, ladder: Some(_), .. } => self.rungs.push(step.clone()),
-            Event::Intended { change, before, nonce, .. } => {
-                self.intended.push((nonce.clone(), change.clone(), before.clone()));
-            }
-            Event::Done { nonce, effect, .. } => {
-                if let Some((_, change, before)) = self.intended.iter().find(|(known, _, _)| known == nonce) {
-                    self.done.push((change.clone(), before.clone(), effect.clone()));
-                }
-                self.settled.push(nonce.clone());
-            }
-            Event::ChangeFailed { nonce, error, .. } if error.certainty != Certainty::InDoubt => {
-                self.settled.push(nonce.clone());
-            }
-            Event::Settled { nonce, finding, .. } if finding == "did_not_happen" => {
-                self.settled.push(nonce.clone());
-            }
             Event::Verdict { step, gate: kind, open: false, evaluation, .. } => {
                 self.shut = Some((step.clone(), gate(*kind), evaluation.clone()));
             }
@@ -148,10 +131,7 @@ impl Summary {
 
     /// Changes that were begun, and of which it is not known how they ended.
     fn in_doubt(&self) -> impl Iterator<Item = String> {
-        self.intended
-            .iter()
-            .filter(|(nonce, _, _)| !self.settled.contains(nonce))
-            .map(|(_, change, _)| change.request(&self.app))
+        self.changes.in_doubt().map(|change| change.request(&self.app))
     }
 
     /// What was changed, and how to go back.
@@ -159,7 +139,7 @@ impl Summary {
         let line = |(change, before, effect): &(Change, Before, Effect)| {
             format!("  {} — {}", change.past(effect), change.way_back(&self.app, before, effect))
         };
-        self.done.iter().map(line)
+        self.changes.made().iter().map(line)
     }
 
     /// A run without an end: it still runs, or its process died.
@@ -179,7 +159,7 @@ impl Summary {
         for request in self.in_doubt() {
             say(&format!("  in doubt: {request} — it may have taken effect: look before doing it again"));
         }
-        if self.intended.is_empty() {
+        if !self.changes.has_begun() {
             say("nothing was changed.");
         }
         out
@@ -193,7 +173,7 @@ impl Summary {
         if !matches!(end.outcome, Outcome::Done | Outcome::Unusable) {
             lines.push(format!("to go on: `runbook resume {run}`"));
         }
-        if self.done.iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
+        if self.changes.made().iter().any(|(change, _, effect)| change.can_be_undone(effect)) {
             lines.push(format!("to undo it: `runbook undo {run}`"));
         }
         lines.push(format!(
@@ -270,9 +250,9 @@ impl Summary {
             }
         }
         let doubts = self.in_doubt().count();
-        if self.done.is_empty() && doubts == 0 {
+        if self.changes.made().is_empty() && doubts == 0 {
             say("changed: nothing.");
-        } else if self.done.is_empty() {
+        } else if self.changes.made().is_empty() {
             say("changed: nothing for certain.");
         } else {
             say("changed, and how to go back:");

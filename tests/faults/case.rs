@@ -61,20 +61,9 @@ pub struct Case {
     own_kills: u64,
 }
 
-/// The app's git at the platform, as its own machine has it.
-pub fn bare(lab: &Lab) -> std::path::PathBuf {
-    lab.wiki.parent().expect("a parent").join("heroku/git/wizzypedia.git")
-}
-
 /// What the app's branch holds there.
 pub fn pushed(lab: &Lab) -> String {
-    git(&bare(lab), &["rev-parse", "refs/heads/master"]).trim().to_owned()
-}
-
-fn newest_journal(lab: &Lab) -> PathBuf {
-    let runs = PathBuf::from(&lab.environment["RUNBOOK_STATE_DIR"]).join("runs");
-    let newest = std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path()).max();
-    newest.unwrap_or_default().join("journal.jsonl")
+    git(&lab.bare(), &["rev-parse", "refs/heads/master"]).trim().to_owned()
 }
 
 /// The release that is live: its id, and the commit of its slug.
@@ -144,7 +133,7 @@ impl Case {
         let asked = lab.requests().len();
         let head = git(&lab.wiki, &["rev-parse", "HEAD"]).trim().to_owned();
         let live = live(&lab);
-        let journal = newest_journal(&lab);
+        let journal = lab.newest_journal();
         Self { name, lab, before, head, live, journal, asked, own_kills: 0 }
     }
 
@@ -205,7 +194,7 @@ impl Case {
 
     /// Where the newest journal is.
     pub fn journal_file(&self) -> PathBuf {
-        newest_journal(&self.lab)
+        self.lab.newest_journal()
     }
 
     /// The same with more variables.
@@ -274,7 +263,7 @@ impl Case {
         let head = git(&self.lab.wiki, &["rev-parse", "HEAD"]).trim().to_owned();
         let now = live(&self.lab);
         if now["commit"] != head.as_str() {
-            git(&bare(&self.lab), &["update-ref", "refs/heads/master", &self.before.pushed]);
+            git(&self.lab.bare(), &["update-ref", "refs/heads/master", &self.before.pushed]);
             git(&self.lab.wiki, &["reset", "-q", "--hard", &self.head]);
             if now["commit"] != self.live["commit"] {
                 let body = json!({ "release": self.live["release"] });

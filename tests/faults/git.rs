@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::case::{Case, bare};
+use super::case::Case;
 use super::support::git;
 
 /// Commits a file and deploys it.
@@ -27,7 +27,7 @@ fn touch(case: &Case) {
 fn commit_of_anothers(case: &Case) -> String {
     let author = ["-c", "user.name=Another", "-c", "user.email=another@example.invalid"];
     let commit = ["commit-tree", "-p", "master", "-m", "of another's", "master^{tree}"];
-    git(&bare(&case.lab), &[&author[..], &commit].concat()).trim().to_owned()
+    git(&case.lab.bare(), &[&author[..], &commit].concat()).trim().to_owned()
 }
 
 const PUSH: &str = "POST /wizzypedia.git/git-receive-pack";
@@ -79,10 +79,10 @@ fn somebody_else_has_pushed() {
     let case = Case::begin("somebody else has pushed before the run");
     touch(&case);
     let theirs = commit_of_anothers(&case);
-    git(&bare(&case.lab), &["update-ref", "refs/heads/master", &theirs]);
+    git(&case.lab.bare(), &["update-ref", "refs/heads/master", &theirs]);
     let ran = case.run(&deploy("LocalSettings.php")).expect(9);
     assert_eq!(case.requests(), [""; 0]);
-    git(&bare(&case.lab), &["update-ref", "refs/heads/master", "master~1"]);
+    git(&case.lab.bare(), &["update-ref", "refs/heads/master", "master~1"]);
     case.end(&ran, &["somebody else has pushed"]);
 }
 
@@ -97,12 +97,12 @@ fn somebody_else_pushes_in_the_middle() {
     run: [git, -C, {}, update-ref, refs/heads/master, {theirs}]
     gate: {{ none: it is the fault }}
 {}",
-        bare(&case.lab).display(),
+        case.lab.bare().display(),
         deploy("LocalSettings.php").trim_start_matches("steps:\n")
     );
     let ran = case.run(&steps).expect(5);
     assert_eq!(case.requests(), [""; 0]);
-    git(&bare(&case.lab), &["update-ref", "refs/heads/master", "master~1"]);
+    git(&case.lab.bare(), &["update-ref", "refs/heads/master", "master~1"]);
     case.end(&ran, &["somebody else"]);
 }
 

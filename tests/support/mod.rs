@@ -307,6 +307,23 @@ impl Lab {
         serde_json::from_str(&self.admin("GET", "/lab/faults", "")).expect("JSON")
     }
 
+    /// Where the newest run's journal is; nowhere before there is a run.
+    pub fn newest_journal(&self) -> PathBuf {
+        let runs = PathBuf::from(&self.environment["RUNBOOK_STATE_DIR"]).join("runs");
+        let newest = std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path()).max();
+        newest.unwrap_or_default().join("journal.jsonl")
+    }
+
+    /// The newest run's journal; empty before there is one.
+    pub fn journal(&self) -> String {
+        std::fs::read_to_string(self.newest_journal()).unwrap_or_default()
+    }
+
+    /// The app's git at the platform, as its own machine has it.
+    pub fn bare(&self) -> PathBuf {
+        self.wiki.parent().expect("a parent").join("heroku/git/wizzypedia.git")
+    }
+
     /// Waits until every request that was to land later has landed.
     #[track_caller]
     pub fn landed(&self) {

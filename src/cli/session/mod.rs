@@ -274,14 +274,13 @@ impl Session {
     }
 
     fn started(&self, run: &str, mode: &str) -> Event {
-        let (user, host) = environment::who();
         let said = |text: &Option<String>| text.as_deref().map(|text| self.opened.redactor.clean(text));
         Event::RunStarted {
             run: run.to_owned(),
             plan: self.plan.id.clone(),
             record: Box::new(self.plan.record.clone()),
             mode: mode.to_owned(),
-            by: format!("{user}@{host}"),
+            by: environment::by(),
             config: Box::new(self.config(run, mode == "dry")),
             account: self.account(),
             incident: said(&self.manner.audit.incident),
@@ -322,11 +321,10 @@ impl Session {
         config.preboot = self.preboot;
         config.stepwise = self.manner.step;
         config.no_database = self.manner.no_database;
-        let plan = Arc::clone(&self.plan);
-        let resume = |config: Config| Machine::resume(Arc::clone(&plan), config, &past.events());
-        let cannot = |why: Unresumable| Stop::new(9, format!("error: run {run} cannot be resumed: {why}"));
-        let standing = resume(config.clone()).map_err(cannot)?.standing();
         self.facts.clone_from(&config.facts);
+        let cannot = |why: Unresumable| Stop::new(9, format!("error: run {run} cannot be resumed: {why}"));
+        let mut machine = Machine::resume(Arc::clone(&self.plan), config, &past.events()).map_err(cannot)?;
+        let standing = machine.standing();
         let (left, mut previews) = self.look_at_what_is_left(&standing);
         // What a step in hand has done already may stand against beginning it anew, which is not wanted.
         previews.steps.retain(|(step, _)| !standing.in_hand.contains(step));
@@ -339,17 +337,15 @@ impl Session {
         guardrails::warn(&findings);
         Self::refuse(&previews)?;
         self.agree(&previews, &bars)?;
-        config.facts.consents.extend(self.facts.consents.iter().cloned());
         let at = standing.at.as_deref().unwrap_or("its end");
         self.assent(&format!("Go on with run {run} at {at}?"), &findings, &bars)?;
-        let mut machine = resume(config).map_err(cannot)?;
+        machine.consent(&self.facts.consents);
         let mut journal =
             Journal::resume(&run, &past.folder, &past.recorded).map_err(|error| unusable(&error))?;
-        let (user, host) = environment::who();
         let taken_up = Event::Resumed {
             plan: self.plan.id.clone(),
             record: past.changed.then(|| Box::new(self.plan.record.clone())),
-            by: format!("{user}@{host}"),
+            by: environment::by(),
             account: self.account(),
             at: standing.at,
             in_doubt: standing.in_doubt,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::{Clearance, Performance};
-use super::{Doubt, Entry, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
-use crate::action::{Done, Failure, Made, Next};
+use super::{Doubt, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
+use crate::action::{Done, Failure, Made, Next, Replacement};
 use crate::expr::Expr;
 use crate::health::{Moment, show_seconds};
 use crate::plan::{AfterGate, Body, Gate};
@@ -156,14 +156,11 @@ impl Machine {
             return;
         };
         let step = Arc::clone(&frame.step);
-        if done.replaced_all {
-            self.facts.replaced = Some(crate::action::Replacement { step: step.id.clone(), at: now });
-        }
-        for (name, value) in &done.outputs {
-            self.outputs.insert(format!("{}.{name}", step.id), value.clone());
-        }
         let (changed, released) = (frame.changed, frame.released);
-        frame.done = Some(done);
+        self.learn(now, &step.id, &done);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.done = Some(done);
+        }
         let awaited = match &step.body {
             Body::Verb(action) => action.awaits(),
             Body::Ladder(_) => None,
@@ -200,6 +197,16 @@ impl Machine {
         match watch {
             Some(watch) => self.set_phase(Phase::GateAfter(watch)),
             None => self.complete(now, events),
+        }
+    }
+
+    /// What an action that is over has established for the steps after it.
+    pub(super) fn learn(&mut self, at: Moment, step: &str, done: &Done) {
+        if done.replaced_all {
+            self.facts.replaced = Some(Replacement { step: step.to_owned(), at });
+        }
+        for (name, value) in &done.outputs {
+            self.outputs.insert(format!("{step}.{name}"), value.clone());
         }
     }
 
@@ -256,14 +263,9 @@ impl Machine {
             (_, Effect::Released { version }) => self.facts.releases.push(*version),
             _ => {}
         }
-        let always = frame.step.always;
-        self.ledger.push(Entry { step: Arc::clone(&frame.step), always, change: change.clone() });
+        self.makers.push(Arc::clone(&frame.step));
         frame.changed = true;
-        frame.released |= match (&change, &effect) {
-            (Change::Push { .. }, Effect::Pushed { up_to_date }) => !up_to_date,
-            (Change::Push { .. } | Change::Promote { .. } | Change::Rollback { .. }, _) => true,
-            _ => false,
-        };
+        frame.released |= change.has_released(&effect);
         self.counts_from = self.counts_from.max(now);
         let made = Made { change, before, effect, at: now };
         frame.progress.made.push(made.clone());

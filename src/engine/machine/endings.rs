@@ -1,7 +1,5 @@
 //! How steps and the run end: failures, shut gates, the steps that run whatever happened. It must never turn a failure into a success.
 
-use std::sync::Arc;
-
 use super::super::event::{Event, Outcome, StepStatus};
 use super::{Ending, Machine, Phase, Stage, millis};
 use crate::action::{Failure, Progress, Status};
@@ -71,18 +69,14 @@ impl Machine {
         events: &mut Vec<Event>,
     ) {
         let Some(frame) = self.frames.last() else { return };
-        let remedy = (frame.step.on_failure == OnFailure::Rollback && frame.released)
-            .then(|| frame.step.remedy.clone())
-            .flatten();
+        let remedy = frame.remedy();
         self.finish_frame(now, status, events);
         if tolerated {
             self.tally.tolerated += 1;
             return;
         }
         self.end(outcome, Some(why));
-        if let Some(remedy) = remedy {
-            self.queue.push_back(Arc::new(*remedy));
-        }
+        self.queue.extend(remedy);
     }
 
     /// The step is through, its gate included.

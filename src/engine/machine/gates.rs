@@ -30,6 +30,11 @@ impl Env for Told<'_> {
 }
 
 impl Machine {
+    /// The phase in which a step begins.
+    pub(super) fn opening_phase(&self, now: Moment, step: &Step) -> Phase {
+        if step.when.is_some() { Phase::When { since: now } } else { self.first_phase(now, step) }
+    }
+
     /// The phase after `when`: with `--step`, a question. A ladder asks on each of its rungs instead; a step that always
     /// runs and only reads is not asked about.
     pub(super) fn first_phase(&self, now: Moment, step: &Step) -> Phase {

@@ -30,7 +30,7 @@ use super::watch::Watch;
 use crate::action::{Done, Made, Progress, RunFacts};
 use crate::expr::{Evaluation, Truth};
 use crate::health::{Moment, Value};
-use crate::plan::{Plan, Step};
+use crate::plan::{OnFailure, Plan, Step};
 use crate::platform::{Before, Change, ChangeError};
 
 /// How long an unknown `when` is waited for.
@@ -158,6 +158,12 @@ struct Frame {
 }
 
 impl Frame {
+    /// The step that takes back what this one has released, when it fails and says so.
+    fn remedy(&self) -> Option<Arc<Step>> {
+        let wanted = self.step.on_failure == OnFailure::Rollback && self.released;
+        self.step.remedy.as_deref().filter(|_| wanted).cloned().map(Arc::new)
+    }
+
     /// A step that begins now.
     fn begun(
         now: Moment,
@@ -205,14 +211,6 @@ struct Latest {
     metrics: Measurements,
 }
 
-/// A change made, and by which step.
-#[derive(Debug, Clone)]
-struct Entry {
-    step: Arc<Step>,
-    always: bool,
-    change: Change,
-}
-
 /// The pure engine of one run.
 #[derive(Debug)]
 pub struct Machine {
@@ -236,8 +234,8 @@ pub struct Machine {
     nonces: u64,
     tally: Tally,
     made: Vec<Made>,
-    /// Every change made, with the step that made it.
-    ledger: Vec<Entry>,
+    /// The step that made each of them.
+    makers: Vec<Arc<Step>>,
     finished: bool,
     /// What only a run that was taken up again has.
     resumed: Option<resume::Resumed>,
@@ -265,7 +263,7 @@ impl Machine {
             nonces: 0,
             tally: Tally::default(),
             made: Vec::new(),
-            ledger: Vec::new(),
+            makers: Vec::new(),
             finished: false,
             resumed: None,
         }
@@ -289,6 +287,11 @@ impl Machine {
     /// The step whose action or gate is being worked on.
     pub fn current_step(&self) -> Option<&str> {
         self.frames.last().map(|frame| frame.step.id.as_str())
+    }
+
+    /// A person has agreed to these questions of the plan as well.
+    pub fn consent(&mut self, questions: &[String]) {
+        self.facts.consents.extend(questions.iter().cloned());
     }
 
     /// A person asked the run to stop: taken up as soon as no change is in flight.
@@ -575,8 +578,7 @@ impl Machine {
             ladder: ladder.clone(),
             before: self.measurements(),
         });
-        let phase =
-            if step.when.is_some() { Phase::When { since: now } } else { self.first_phase(now, &step) };
+        let phase = self.opening_phase(now, &step);
         let before = self.measurements();
         self.frames.push(Frame::begun(now, step, ladder, before, phase));
     }

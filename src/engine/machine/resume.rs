@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::super::event::{Event, GateKind, Measurements, Outcome, StepStatus};
 use super::super::watch::Watch;
 use super::{Config, Doubt, Ending, Frame, Machine, Phase, Stage};
-use crate::action::{Done, Failure, Progress, Replacement};
+use crate::action::{Done, Failure, Progress};
 use crate::health::Moment;
-use crate::plan::{Body, OnFailure, Plan, Step};
+use crate::plan::{Body, Plan, Step};
 use crate::platform::{Certainty, Change, ChangeError, Fault, FaultKind};
 
 /// Why a run cannot be taken up again.
@@ -25,9 +25,6 @@ pub enum Unresumable {
     /// The journal names a step that the plan does not have.
     #[error("it has begun step `{0}`, which the runbook no longer has")]
     MissingStep(String),
-    /// The journal holds no plan.
-    #[error("its journal does not say what was planned")]
-    NoPlan,
 }
 
 /// Where a run that is taken up again stands.
@@ -85,7 +82,7 @@ impl Machine {
         for (at, event) in history {
             machine.replay(*at, event)?;
         }
-        let Some(resumed) = &mut machine.resumed else { return Err(Unresumable::NoPlan) };
+        let resumed = machine.past();
         match resumed.ended {
             None => resumed.worked += resumed.last.since(resumed.session_began),
             Some(Outcome::Done) => return Err(Unresumable::Done),
@@ -292,12 +289,7 @@ impl Machine {
             return Ok(());
         };
         if let Some(done) = done {
-            if done.replaced_all {
-                self.facts.replaced = Some(Replacement { step: id.to_owned(), at });
-            }
-            for (name, value) in &done.outputs {
-                self.outputs.insert(format!("{id}.{name}"), value.clone());
-            }
+            self.learn(at, id, done);
         }
         if self.is_remedy(id) {
             match status {
@@ -350,18 +342,14 @@ impl Machine {
             return;
         }
         self.past().failing = true;
-        let remedy = (frame.step.on_failure == OnFailure::Rollback && frame.released)
-            .then(|| frame.step.remedy.clone())
-            .flatten();
+        let remedy = frame.remedy();
         if let Body::Ladder(ladder) = &frame.step.body {
             let watch = Watch::new(ladder.gate.clone(), GateKind::Ladder, frame.began);
             frame.phase = Phase::Climbing { rung: None, watch };
         }
         (frame.attempt, frame.repeats) = (0, 0);
         self.queue.clear();
-        if let Some(remedy) = remedy {
-            self.queue.push_back(Arc::new(*remedy));
-        }
+        self.queue.extend(remedy);
         self.past().suspended.insert(0, frame);
     }
 
@@ -448,16 +436,16 @@ impl Machine {
     /// Steps whose setting a step that always runs has put back since, oldest first.
     fn reversed(&self) -> Vec<Arc<Step>> {
         let mut again: Vec<Arc<Step>> = Vec::new();
-        for (index, entry) in self.ledger.iter().enumerate() {
-            let Some(subject) = entry.change.subject() else { continue };
-            let later = &self.ledger[index + 1..];
-            let last = later.iter().rev().find(|other| other.change.subject().as_ref() == Some(&subject));
-            let reversed = last.is_some_and(|last| last.always && last.change != entry.change);
-            let newest = !later.iter().any(|o| !o.always && o.change.subject().as_ref() == Some(&subject));
-            if !entry.always && reversed && newest && !again.iter().any(|step| step.id == entry.step.id) {
+        for (index, (step, made)) in self.makers.iter().zip(&self.made).enumerate() {
+            let Some(subject) = made.change.subject().filter(|_| !step.always) else { continue };
+            let later = self.makers.iter().zip(&self.made).skip(index + 1);
+            let later: Vec<_> =
+                later.filter(|(_, other)| other.change.subject().as_ref() == Some(&subject)).collect();
+            let reversed = later.iter().all(|(step, _)| step.always)
+                && later.last().is_some_and(|(_, last)| last.change != made.change);
+            if reversed && !again.iter().any(|known| known.id == step.id) {
                 // What let it run then lets it run again: it is put back, not decided anew.
-                let step = Step { when: None, before: None, ..(*entry.step).clone() };
-                again.push(Arc::new(step));
+                again.push(Arc::new(Step { when: None, before: None, ..(**step).clone() }));
             }
         }
         again
@@ -533,8 +521,7 @@ impl Machine {
             frame.progress.made.is_empty() && !frame.changed
         };
         let step = Arc::clone(&self.frames[index].step);
-        let first =
-            if step.when.is_some() { Phase::When { since: now } } else { self.first_phase(now, &step) };
+        let first = self.opening_phase(now, &step);
         let frame = &mut self.frames[index];
         frame.abort_hits = 0;
         frame.awaited = None;

@@ -34,12 +34,10 @@ impl Tree {
     /// Only `allowed` may be staged: those files are committed whole, whoever has staged them.
     fn refuse_dirty_index(&self, what: &str, allowed: &[String]) -> Result<(), ChangeError> {
         let tree = self.tree().map_err(ChangeError::nothing_changed)?;
-        let staged: Vec<_> = tree.staged.into_iter().filter(|path| !allowed.contains(path)).collect();
-        if staged.is_empty() {
-            return Ok(());
+        match tree.staged_beside(allowed) {
+            None => Ok(()),
+            Some(why) => Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why))),
         }
-        let why = format!("the index holds staged changes: {}", staged.join(", "));
-        Err(ChangeError::nothing_changed(Fault::new(FaultKind::Refused, what, why)))
     }
 
     /// The arguments of a push: this commit to this branch, and nothing that a configuration would add. The `pre-push`
