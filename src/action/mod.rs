@@ -12,6 +12,7 @@ mod diagnosis;
 mod forecast;
 mod kill_idle;
 mod kill_limits;
+mod maintenance;
 mod param;
 mod proof;
 mod restart;
@@ -50,5 +51,6 @@ verbs![
     rollback::Rollback,
     revert::Revert,
     run::Run,
+    maintenance::Maintenance,
     confirm::Confirm,
 ];

@@ -61,8 +61,40 @@ impl Ledger {
         self.open.iter().map(|(_, change, _)| change)
     }
 
+    /// Whether what is known last of maintenance mode is that this run has switched it on.
+    pub fn leaves_maintenance_on(&self) -> bool {
+        let of_mode = |change: &Change| match change {
+            Change::Maintenance { on } => Some(*on),
+            _ => None,
+        };
+        let last = self.made.iter().rev().find_map(|(change, _, _)| of_mode(change));
+        // Begun, and its end is not known: the worse is said.
+        last == Some(true) || self.in_doubt().any(|change| of_mode(change) == Some(true))
+    }
+
     /// Whether any change was begun.
     pub const fn has_begun(&self) -> bool {
         self.intended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maintenance_mode_that_is_left_on_or_may_be_is_known() {
+        let step = || "s".to_owned();
+        let intended = |on: bool, nonce: &str| Event::Intended {
+            step: step(),
+            change: Change::Maintenance { on },
+            before: Before { maintenance: Some(!on), ..Before::default() },
+            nonce: nonce.to_owned(),
+            request: String::new(),
+        };
+        let done = |nonce: &str| Event::Done { step: step(), nonce: nonce.to_owned(), effect: Effect::Accepted };
+        let events = [intended(true, "1"), done("1"), intended(false, "2"), done("2")];
+        let left = |number: usize| Ledger::of(&events[..number]).leaves_maintenance_on();
+        assert_eq!([0, 1, 2, 3, 4].map(left), [false, true, true, true, false]);
     }
 }

@@ -25,6 +25,7 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
     let first_release = made.iter().find(|(change, _, effect)| change.has_released(effect));
     let mut released = false;
     let mut scaled = BTreeSet::new();
+    let mut switched = false;
     for (change, before, effect) in made.iter().rev() {
         let number = steps.len() + 1;
         match change {
@@ -62,6 +63,25 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
                         change.past(effect),
                         if before.quantity == Some(0) { "was 0, which `heroku ps:scale` sets" } else { "was not readable" }
                     )),
+                }
+            }
+            Change::Maintenance { on } => {
+                if std::mem::replace(&mut switched, true) {
+                    continue;
+                }
+                let first = made.iter().find_map(|(change, before, _)| match change {
+                    Change::Maintenance { .. } => Some(before.maintenance),
+                    _ => None,
+                });
+                match first.flatten() {
+                    // The run has put it back itself.
+                    Some(was) if was == *on => {}
+                    Some(was) => steps.push(format!(
+                        "  - id: undo-{number}-maintenance\n    maintenance: {}\n    gate: {{ until: {}, for: 2s, within: 3m }}\n",
+                        if was { "on" } else { "off" },
+                        if was { "dynos.crashed == 0" } else { "live" },
+                    )),
+                    None => told.cannot.push(format!("{}: what it was before was not readable", change.past(effect))),
                 }
             }
             Change::Commit { .. } | Change::Revert { .. } => match effect {
@@ -156,6 +176,19 @@ mod tests {
         assert!(text.contains("to: 4") && !text.contains("to: 5"), "{text}");
         let text = undo("r", "wiki", &[scale(3, Some(2)), scale(1, Some(3))]).text.unwrap();
         assert!(text.contains("to: 2, from: 1") && text.matches("scale:").count() == 1, "{text}");
+    }
+
+    #[test]
+    fn maintenance_mode_goes_back_to_what_it_was_unless_the_run_has_put_it_back() {
+        let mode = |on, was| {
+            let before = Before { maintenance: was, ..Before::default() };
+            (Change::Maintenance { on }, before, Effect::Accepted)
+        };
+        assert_eq!(steps(&[mode(true, Some(false))]), (vec!["undo-1-maintenance".to_owned()], 0));
+        assert!(undo("r", "wiki", &[mode(true, Some(false))]).text.unwrap().contains("maintenance: off"));
+        assert_eq!(steps(&[mode(true, Some(false)), mode(false, Some(true))]), (Vec::new(), 0));
+        assert_eq!(steps(&[mode(true, None)]), (Vec::new(), 1));
+        assert!(undo("r", "wiki", &[mode(false, Some(true))]).text.unwrap().contains("maintenance: on"));
     }
 
     #[test]

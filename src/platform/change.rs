@@ -22,6 +22,11 @@ pub enum Change {
         /// How many.
         quantity: u64,
     },
+    /// Switch maintenance mode: while it is on, the router answers every page with 503. No release, no restart.
+    Maintenance {
+        /// On, or off.
+        on: bool,
+    },
     /// Make a new release from an earlier release (slug and config vars of then).
     Rollback {
         /// The release's uuid.
@@ -123,6 +128,9 @@ pub struct Before {
     /// The quantity of the process type, for a scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<u64>,
+    /// Maintenance mode was on, for a change of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<bool>,
     /// Version of the newest release, for a rollback, promotion or push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<u64>,
@@ -188,6 +196,8 @@ pub enum Effect {
 pub enum Subject {
     /// The quantity of a process type.
     Quantity(String),
+    /// Maintenance mode.
+    Maintenance,
 }
 
 /// How long a request to Heroku may still land whose sender has gone: an HTTP change's own timeout.
@@ -209,6 +219,8 @@ impl Change {
             | Self::Kill { .. }
             | Self::Push { .. }
             | Self::Command { .. } => true,
+            // It ends what visitors do; what it was like can still be looked at once it is off.
+            Self::Maintenance { on } => *on,
             Self::Commit { .. } | Self::Revert { .. } => false,
         }
     }
@@ -218,9 +230,11 @@ impl Change {
     /// lease as long as they live.
     pub const fn settle(&self) -> Duration {
         match self {
-            Self::Restart { .. } | Self::Scale { .. } | Self::Rollback { .. } | Self::Promote { .. } => {
-                HTTP_SETTLE
-            }
+            Self::Restart { .. }
+            | Self::Scale { .. }
+            | Self::Maintenance { .. }
+            | Self::Rollback { .. }
+            | Self::Promote { .. } => HTTP_SETTLE,
             Self::Push { .. } => PUSH_SETTLE,
             Self::Kill { .. } => STATEMENT_SETTLE,
             Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => Duration::ZERO,
@@ -234,6 +248,7 @@ impl Change {
             Self::Rollback { .. } | Self::Promote { .. } => true,
             Self::Restart { .. }
             | Self::Scale { .. }
+            | Self::Maintenance { .. }
             | Self::Kill { .. }
             | Self::Commit { .. }
             | Self::Revert { .. }
@@ -250,6 +265,7 @@ impl Change {
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::Scale { kind, .. } => Some(Subject::Quantity(kind.clone())),
+            Self::Maintenance { .. } => Some(Subject::Maintenance),
             Self::Restart { .. }
             | Self::Rollback { .. }
             | Self::Promote { .. }
@@ -272,6 +288,7 @@ impl Change {
                     r#"PATCH /apps/{app}/formation {{"updates":[{{"type":"{kind}","quantity":{quantity}}}]}}"#
                 )
             }
+            Self::Maintenance { on } => format!(r#"PATCH /apps/{app} {{"maintenance":{on}}}"#),
             Self::Rollback { release, version } => {
                 format!(r#"POST /apps/{app}/releases {{"release":"{release}"}} (v{version})"#)
             }
@@ -304,6 +321,8 @@ impl Change {
             }
             Self::Restart { scope: DynoScope::One(name) } => format!("asked Heroku to restart {name}"),
             Self::Scale { kind, quantity } => format!("scaled {kind} to {quantity}"),
+            Self::Maintenance { on: true } => "switched maintenance mode ON".to_owned(),
+            Self::Maintenance { on: false } => "switched maintenance mode off".to_owned(),
             Self::Rollback { version, .. } => format!("made a release from v{version}"),
             Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),
             Self::Kill { victims, .. } => format!("killed idle sessions ({} planned)", victims.len()),
@@ -317,7 +336,7 @@ impl Change {
     /// Whether `runbook undo` can take it back: what it set has a value from before.
     pub const fn can_be_undone(&self, effect: &Effect) -> bool {
         self.has_released(effect)
-            || matches!(self, Self::Scale { .. } | Self::Commit { .. } | Self::Revert { .. })
+            || matches!(self, Self::Scale { .. } | Self::Maintenance { .. } | Self::Commit { .. } | Self::Revert { .. })
     }
 
     /// How to go back by hand, given what was before; `None` with the reason in [`Self::past`] when nothing can.
@@ -329,6 +348,10 @@ impl Change {
                 Some(quantity) => format!("heroku ps:scale {kind}={quantity} --app {app}"),
                 None => format!("heroku ps:scale {kind}=N --app {app} (the number before was not readable)"),
             },
+            Self::Maintenance { on } if before.maintenance == Some(*on) => "it was so before".to_owned(),
+            Self::Maintenance { on } => {
+                format!("heroku maintenance:{} --app {app}", if *on { "off" } else { "on" })
+            }
             Self::Rollback { .. } | Self::Promote { .. } => match before.live_release {
                 Some(version) => format!("heroku releases:rollback v{version} --app {app}"),
                 None => format!("heroku releases --app {app}, then releases:rollback"),

@@ -189,6 +189,7 @@ impl Actuator {
         match change {
             Change::Restart { scope } => self.writers.heroku.restart(scope),
             Change::Scale { kind, quantity } => self.writers.heroku.scale(kind, *quantity),
+            Change::Maintenance { on } => self.writers.heroku.maintenance(*on),
             Change::Rollback { release, .. } => self.writers.heroku.rollback(release),
             Change::Promote { slug, commit } => {
                 self.writers.heroku.promote(slug, &format!("Deploy {}", commit.get(..8).unwrap_or(commit)))

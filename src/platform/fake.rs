@@ -41,6 +41,7 @@ struct State {
     dynos: Vec<Dyno>,
     born: u64,
     web: u64,
+    maintenance: bool,
     releases: Vec<Release>,
     slugs: BTreeMap<String, String>,
     commits: Vec<(String, String)>,
@@ -61,6 +62,7 @@ pub(crate) struct End {
     pub(crate) live: String,
     pub(crate) releases: usize,
     pub(crate) web: u64,
+    pub(crate) maintenance: bool,
     pub(crate) head: String,
     pub(crate) remote: String,
     pub(crate) counts: BTreeMap<&'static str, u64>,
@@ -77,6 +79,7 @@ impl World {
             dynos: Vec::new(),
             born: 0,
             web: 2,
+            maintenance: false,
             releases: Vec::new(),
             slugs: BTreeMap::new(),
             commits: vec![(sha(0), "first".to_owned()), (sha(1), "second".to_owned())],
@@ -129,6 +132,7 @@ impl World {
             live: state.live_commit(),
             releases: state.releases.len(),
             web: state.web,
+            maintenance: state.maintenance,
             head: state.commits.last().map(|(sha, _)| sha.clone()).unwrap_or_default(),
             remote: state.remote.clone(),
             counts: state.counts.clone(),
@@ -213,6 +217,7 @@ impl State {
         let name = match change {
             Change::Restart { .. } => "restart",
             Change::Scale { .. } => "scale",
+            Change::Maintenance { .. } => "maintenance",
             Change::Rollback { .. } => "rollback",
             Change::Promote { .. } => "promote",
             Change::Kill { .. } => "kill",
@@ -230,6 +235,10 @@ impl State {
             Change::Scale { quantity, .. } => {
                 self.web = *quantity;
                 self.boot();
+                Effect::Accepted
+            }
+            Change::Maintenance { on } => {
+                self.maintenance = *on;
                 Effect::Accepted
             }
             Change::Rollback { version, .. } => {
@@ -331,7 +340,7 @@ impl HerokuReads for World {
             web_url: None,
             generation: "cedar".into(),
             stack: "heroku-24".into(),
-            maintenance: false,
+            maintenance: self.state().maintenance,
         })
     }
     fn preboot(&self) -> Result<bool, Fault> {

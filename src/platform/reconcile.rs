@@ -73,6 +73,7 @@ pub fn reconcile(
                 None => Reconciled::CannotTell(format!("the app has no process type {kind} any more")),
             }
         }
+        Change::Maintenance { on } => happened(observer.heroku().app()?.maintenance == *on),
         Change::Rollback { version, .. } => {
             let told = format!("Rollback to v{version}");
             let releases = observer.heroku().releases(LOOKED_AT)?;

@@ -14,6 +14,8 @@ pub trait HerokuWrites: Send + Sync {
     fn restart(&self, scope: &DynoScope) -> Result<Effect, ChangeError>;
     /// `PATCH /apps/A/formation`.
     fn scale(&self, kind: &str, quantity: u64) -> Result<Effect, ChangeError>;
+    /// `PATCH /apps/A` with `maintenance`.
+    fn maintenance(&self, on: bool) -> Result<Effect, ChangeError>;
     /// `POST /apps/A/releases` with a release's id.
     fn rollback(&self, release: &str) -> Result<Effect, ChangeError>;
     /// `POST /apps/A/releases` with a slug's id.

@@ -142,6 +142,16 @@ impl Summary {
         self.changes.made().iter().map(line)
     }
 
+    /// What visitors see of a run that leaves maintenance mode on.
+    fn maintenance(&self) -> Option<String> {
+        self.changes.leaves_maintenance_on().then(|| {
+            format!(
+                "MAINTENANCE MODE IS ON: every visitor gets 503. To end it: `heroku maintenance:off --app {}`",
+                self.app
+            )
+        })
+    }
+
     /// A run without an end: it still runs, or its process died.
     fn unended(&self, width: usize) -> String {
         let mut out = String::new();
@@ -161,6 +171,9 @@ impl Summary {
         }
         if !self.changes.has_begun() {
             say("nothing was changed.");
+        }
+        if let Some(line) = self.maintenance() {
+            say(&line);
         }
         out
     }
@@ -239,6 +252,9 @@ impl Summary {
                     }
                 }
             }
+        }
+        if let Some(line) = self.maintenance() {
+            say(&line);
         }
         if end.tolerated > 0 {
             for row in &self.steps {

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -60,6 +61,8 @@ pub struct Heroku {
     http: Client,
     pages: Client,
     warned: Mutex<Vec<String>>,
+    /// Maintenance mode, as last read or set: then the router answers pages, whatever the app does.
+    maintenance: AtomicBool,
 }
 
 /// An answer, read whole.
@@ -120,7 +123,17 @@ impl Heroku {
         let http = build(WRITE_TIMEOUT, loopback, Policy::none())?;
         let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
         let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
-        Ok(Arc::new(Self { options, http, pages, warned: Mutex::default() }))
+        Ok(Arc::new(Self { options, http, pages, warned: Mutex::default(), maintenance: AtomicBool::default() }))
+    }
+
+    /// Keeps in mind whether maintenance mode is on.
+    pub(super) fn note_maintenance(&self, on: bool) {
+        self.maintenance.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether maintenance mode is on, as far as was read or set here.
+    pub(super) fn in_maintenance(&self) -> bool {
+        self.maintenance.load(Ordering::Relaxed)
     }
 
     pub(super) fn page_client(&self) -> &Client {

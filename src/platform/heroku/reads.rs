@@ -109,7 +109,9 @@ fn is_secret(name: &str, value: &str) -> bool {
 impl HerokuReads for Heroku {
     fn app(&self) -> Result<App, Fault> {
         let json = self.get(&self.of_app(""))?;
-        Ok(model::app(&json))
+        let app = model::app(&json);
+        self.note_maintenance(app.maintenance);
+        Ok(app)
     }
 
     fn preboot(&self) -> Result<bool, Fault> {
@@ -270,6 +272,11 @@ impl HerokuReads for Heroku {
                 let mut body = Vec::new();
                 let whole = response.take(PAGE_BYTES).read_to_end(&mut body).is_ok();
                 let body = String::from_utf8_lossy(&body);
+                if status == 503 && self.in_maintenance() {
+                    // The router's own page: neither a sick app nor a healthy one.
+                    let why = "maintenance mode is on: the router answers 503 to everybody";
+                    return Reading::Unknown(why.to_owned());
+                }
                 if status >= 500 || !whole {
                     reading.failed = 1;
                     reading.database_errors =

@@ -27,6 +27,16 @@ impl HerokuWrites for Heroku {
         Ok(Effect::Accepted)
     }
 
+    fn maintenance(&self, on: bool) -> Result<Effect, ChangeError> {
+        // From the moment it may be on, a 503 of the router's says nothing about the app.
+        if on {
+            self.note_maintenance(true);
+        }
+        self.change(&Method::PATCH, &self.of_app(""), Some(&json!({ "maintenance": on })))?;
+        self.note_maintenance(on);
+        Ok(Effect::Accepted)
+    }
+
     fn rollback(&self, release: &str) -> Result<Effect, ChangeError> {
         let made =
             self.change(&Method::POST, &self.of_app("/releases"), Some(&json!({ "release": release })))?;
