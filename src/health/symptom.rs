@@ -9,6 +9,41 @@
 /// Bytes of a text that are looked at: a page's error stands near its top.
 const LOOKED_AT: usize = 256 << 10;
 
+/// What follows the words `too many connections` when it is said by others: mail servers to a client, `PostgreSQL` of a
+/// role, proxies of a host.
+const OTHERS: [&str; 6] = [" from ", " for role", " for database", " to host", " to this", " per "];
+
+/// Where drivers put an error's number: `SQLSTATE[HY000] [1040]`, `(HY000/1040)`, `OperationalError: (1040,`.
+const PLACES: [&str; 9] = [
+    "[hy000] [",
+    "[08004] [",
+    "[42000] [",
+    "(hy000/",
+    "(08004/",
+    "(42000/",
+    "operationalerror: (",
+    "operationalerror(",
+    "operationalerror) (",
+];
+
+/// Reasons of `MediaWiki` for having no database that are not this symptom.
+const OTHER_REASONS: [&str; 14] = [
+    "access denied",
+    "unknown database",
+    "unknown host",
+    "unknown mysql",
+    "getaddrinfo",
+    "name or service not known",
+    "connection refused",
+    "no such file",
+    "can't connect",
+    "timed out",
+    "timeout",
+    "gone away",
+    "no route to host",
+    "ssl",
+];
+
 /// One form of the symptom, as people name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Exhaustion {
@@ -53,11 +88,7 @@ impl Exhaustion {
 
 /// Lower case, white space as single blanks, the quotes of HTML as quotes.
 fn plain(text: &str) -> String {
-    let mut end = text.len().min(LOOKED_AT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let text = text[..end].to_ascii_lowercase();
+    let text = text[..boundary(text, LOOKED_AT)].to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     for word in text.split_ascii_whitespace() {
         if !out.is_empty() {
@@ -73,6 +104,15 @@ fn plain(text: &str) -> String {
     out
 }
 
+/// The end of a character at or before `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
 /// 1203 and 1226. The latter is also said of hourly quotas, which name another resource.
 fn account(text: &str) -> bool {
     if text.contains("er_too_many_user_connections") || coded(text, "1203") {
@@ -81,7 +121,7 @@ fn account(text: &str) -> bool {
     text.match_indices("max_user_connections").any(|(at, _)| {
         // `User 'x' has exceeded the 'max_user_connections' resource (current value: 15)`,
         // `User x already has more than 'max_user_connections' active connections`.
-        let before = &text[text.floor_char_boundary(at.saturating_sub(40))..at];
+        let before = &text[boundary(text, at.saturating_sub(40))..at];
         before.contains("exceeded") || before.contains("more than")
     })
 }
@@ -90,8 +130,6 @@ fn account(text: &str) -> bool {
 fn server(text: &str) -> bool {
     text.match_indices("too many connections").any(|(at, phrase)| {
         let (before, after) = (&text[..at], &text[at + phrase.len()..]);
-        // Said by others than MariaDB: mail servers to a client, PostgreSQL of a role, Redis and proxies of a host.
-        const OTHERS: [&str; 6] = [" from ", " for role", " for database", " to host", " to this", " per "];
         let other = OTHERS.iter().any(|other| after.starts_with(other))
             || ["421 ", "4.7.0 ", "4.3.2 "].iter().any(|code| before.ends_with(code));
         // Part of a longer word or name: a page's title, a file.
@@ -107,19 +145,7 @@ fn server(text: &str) -> bool {
 fn coded(text: &str, code: &str) -> bool {
     text.match_indices(code).any(|(at, _)| {
         let (before, after) = (&text[..at], &text[at + code.len()..]);
-        // `SQLSTATE[HY000] [1040]`, `(HY000/1040)`, `(08004/1040)`, `OperationalError: (1040,`.
-        const CLOSE: [&str; 9] = [
-            "[hy000] [",
-            "[08004] [",
-            "[42000] [",
-            "(hy000/",
-            "(08004/",
-            "(42000/",
-            "operationalerror: (",
-            "operationalerror(",
-            "operationalerror) (",
-        ];
-        if CLOSE.iter().any(|close| before.ends_with(close)) {
+        if PLACES.iter().any(|place| before.ends_with(place)) {
             return after.starts_with([']', ')', ',']);
         }
         // `Error 1040 (08004):`, `errno: 1040`, `"errno":1040`, `ERROR 1203 (42000)`, `error code [1040]`.
@@ -152,28 +178,12 @@ fn state(text: &str, state: &str) -> bool {
 
 /// `Cannot access the database`, hidden or with a reason. A reason that is another's is not this symptom.
 fn mediawiki_without_reason(text: &str) -> bool {
-    const REASONS: [&str; 14] = [
-        "access denied",
-        "unknown database",
-        "unknown host",
-        "unknown mysql",
-        "getaddrinfo",
-        "name or service not known",
-        "connection refused",
-        "no such file",
-        "can't connect",
-        "timed out",
-        "timeout",
-        "gone away",
-        "no route to host",
-        "ssl",
-    ];
     text.match_indices("cannot access the database").any(|(at, phrase)| {
         let after = &text[at + phrase.len()..];
-        let said = &after[..after.floor_char_boundary(160)];
+        let said = &after[..boundary(after, 160)];
         // What follows belongs to it up to the end of the sentence or element.
         let said = said.split(['<', '\n']).next().unwrap_or_default();
-        !REASONS.iter().any(|reason| said.contains(reason))
+        !OTHER_REASONS.iter().any(|reason| said.contains(reason))
     })
 }
 
