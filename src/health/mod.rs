@@ -6,6 +6,7 @@ mod metric;
 mod moment;
 mod sample;
 mod series;
+mod symptom;
 mod value;
 
 pub use metric::Metric;
@@ -15,4 +16,5 @@ pub use sample::{
     Sample, TransactionReading,
 };
 pub use series::{Measured, Series, refusals_count, refused_between, tighter};
+pub use symptom::Exhaustion;
 pub use value::{Unit, Value, show_seconds};

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::{Heroku, PAGE_TIMEOUT, is_loopback, segment};
 use super::{logs, model};
-use crate::health::{PageReading, Reading};
+use crate::health::{Exhaustion, PageReading, Reading};
 use crate::platform::error::{Fault, FaultKind};
 use crate::platform::facts::{
     App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
@@ -17,16 +17,6 @@ use crate::platform::facts::{
 use crate::platform::reads::HerokuReads;
 use crate::platform::secret::{Secret, login};
 
-/// Signs of an exhausted database in a page's body or a log line.
-const DATABASE_SIGNS: [&str; 7] = [
-    "Too many connections",
-    "Cannot access the database",
-    "SQLSTATE[HY000] [1040]",
-    "SQLSTATE[08004]",
-    "[1203]",
-    "[1226]",
-    "max_user_connections",
-];
 /// Bytes of a page that are looked at.
 const PAGE_BYTES: u64 = 64 << 10;
 
@@ -279,8 +269,7 @@ impl HerokuReads for Heroku {
                 }
                 if status >= 500 || !whole {
                     reading.failed = 1;
-                    reading.database_errors =
-                        u64::from(DATABASE_SIGNS.iter().any(|sign| body.contains(sign)));
+                    reading.database_errors = u64::from(Exhaustion::shown_by(&body).is_some());
                 } else {
                     reading.ok_ms.push(self.options.clock.now().since(began).as_secs_f64() * 1000.0);
                 }
