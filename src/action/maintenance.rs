@@ -100,16 +100,21 @@ impl Action for Maintenance {
         };
         if on {
             preview.warnings.push(
-                "from then on every visitor gets 503 (H80) from the router, until it is switched off".to_owned(),
+                "from then on every visitor gets 503 (H80) from the router, until it is switched off"
+                    .to_owned(),
             );
             preview.details.push(
                 "pages are unknown meanwhile, and so is `live`: gate on usage (the default) or on dynos"
                     .to_owned(),
             );
         } else if was {
-            preview.details.push("visitors come back, and their connections with them: gate on `live`".to_owned());
+            preview
+                .details
+                .push("visitors come back, and their connections with them: gate on `live`".to_owned());
         } else {
-            preview.unknown.push("it is off now: nothing to do unless a step before switches it on".to_owned());
+            preview
+                .unknown
+                .push("it is off now: nothing to do unless a step before switches it on".to_owned());
         }
         Ok(preview)
     }

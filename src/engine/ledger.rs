@@ -92,7 +92,8 @@ mod tests {
             nonce: nonce.to_owned(),
             request: String::new(),
         };
-        let done = |nonce: &str| Event::Done { step: step(), nonce: nonce.to_owned(), effect: Effect::Accepted };
+        let done =
+            |nonce: &str| Event::Done { step: step(), nonce: nonce.to_owned(), effect: Effect::Accepted };
         let events = [intended(true, "1"), done("1"), intended(false, "2"), done("2")];
         let left = |number: usize| Ledger::of(&events[..number]).leaves_maintenance_on();
         assert_eq!([0, 1, 2, 3, 4].map(left), [false, true, true, true, false]);

@@ -336,7 +336,10 @@ impl Change {
     /// Whether `runbook undo` can take it back: what it set has a value from before.
     pub const fn can_be_undone(&self, effect: &Effect) -> bool {
         self.has_released(effect)
-            || matches!(self, Self::Scale { .. } | Self::Maintenance { .. } | Self::Commit { .. } | Self::Revert { .. })
+            || matches!(
+                self,
+                Self::Scale { .. } | Self::Maintenance { .. } | Self::Commit { .. } | Self::Revert { .. }
+            )
     }
 
     /// How to go back by hand, given what was before; `None` with the reason in [`Self::past`] when nothing can.

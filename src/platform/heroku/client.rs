@@ -123,7 +123,13 @@ impl Heroku {
         let http = build(WRITE_TIMEOUT, loopback, Policy::none())?;
         let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
         let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
-        Ok(Arc::new(Self { options, http, pages, warned: Mutex::default(), maintenance: AtomicBool::default() }))
+        Ok(Arc::new(Self {
+            options,
+            http,
+            pages,
+            warned: Mutex::default(),
+            maintenance: AtomicBool::default(),
+        }))
     }
 
     /// Keeps in mind whether maintenance mode is on.
