@@ -3,12 +3,15 @@
 
 #![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
 
+#[path = "guide/commands.rs"]
+mod commands;
 #[path = "guide/steps.rs"]
 mod steps;
 mod support;
 
 /// The areas, in which the tests stand.
-const AREAS: [(&str, &str); 1] = [("steps", include_str!("guide/steps.rs"))];
+const AREAS: [(&str, &str); 2] =
+    [("steps", include_str!("guide/steps.rs")), ("commands", include_str!("guide/commands.rs"))];
 
 /// Rows of the table: command and test.
 fn rows() -> Vec<(&'static str, &'static str)> {

@@ -7,11 +7,14 @@ mod environment;
 mod explain;
 mod guardrails;
 mod handoff;
+mod health;
+mod kill_idle;
 #[cfg(feature = "lab")]
 mod lab;
 mod library;
 mod list;
 mod manner;
+mod measure;
 mod new;
 mod output;
 mod past;
@@ -48,6 +51,10 @@ enum Command {
     Resume(Box<resume::ResumeArgs>),
     /// Take back what a run has changed, newest first: itself a plan, with preview, journal and resume.
     Undo(Box<undo::UndoArgs>),
+    /// Say how it is now, in one line; with --require, whether a condition holds. Changes nothing.
+    Health(Box<health::HealthArgs>),
+    /// End idle database sessions: the shipped runbook `kill-idle`, with plan, question and journal.
+    KillIdle(Box<kill_idle::KillIdleArgs>),
     /// List the runbooks: where each comes from, what it does, its inputs.
     List(list::ListArgs),
     /// Check runbook files without running them.
@@ -74,6 +81,9 @@ enum Command {
     Lab(lab::LabArgs),
 }
 
+/// Commands whose `--json` is a stream with a last line.
+const STREAMS: [&str; 5] = ["run", "resume", "undo", "health", "kill-idle"];
+
 /// Runs the program with this process's arguments and returns its exit code (see `docs/exit-codes.md`).
 pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
@@ -89,9 +99,7 @@ pub fn main() -> u8 {
                 return 0;
             }
             let mut arguments = std::env::args_os().skip(1);
-            if arguments
-                .next()
-                .is_some_and(|command| command == "run" || command == "resume" || command == "undo")
+            if arguments.next().is_some_and(|command| STREAMS.iter().any(|known| command == *known))
                 && arguments.any(|text| text == "--json")
             {
                 // Who reads the stream gets its last line, also when the line that started it was wrong.
@@ -107,12 +115,16 @@ pub fn main() -> u8 {
         Command::Run(args) => args.target.warn(),
         Command::Resume(args) => args.target.warn(),
         Command::Undo(args) => args.target.warn(),
+        Command::Health(args) => args.target.warn(),
+        Command::KillIdle(args) => args.target.warn(),
         _ => {}
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Undo(args) => undo::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::KillIdle(args) => kill_idle::run(&args),
         Command::List(args) => list::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -25,45 +25,74 @@ use crate::source::{escape_controls, render};
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// The runbook's name (`runbook list`).
-    name: String,
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) target: TargetArgs,
     #[command(flatten)]
-    audit: AuditArgs,
+    pub(super) audit: AuditArgs,
     /// Show what would be done, from live state, and change nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     #[command(flatten)]
-    manner: MannerArgs,
+    pub(super) manner: MannerArgs,
     /// Set an input.
     #[arg(long = "set", value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Begin at this step.
     #[arg(long, value_name = "STEP")]
-    from: Option<String>,
+    pub(super) from: Option<String>,
     /// Run only these steps (and those marked `always`).
     #[arg(long, value_name = "STEP")]
-    only: Vec<String>,
+    pub(super) only: Vec<String>,
     /// Leave these steps out.
     #[arg(long, value_name = "STEP")]
-    skip: Vec<String>,
+    pub(super) skip: Vec<String>,
     /// Write the plan with its hash to this file, as JSON.
     #[arg(long, value_name = "FILE")]
-    plan_out: Option<PathBuf>,
+    pub(super) plan_out: Option<PathBuf>,
     /// Ends waiting after this long, such as 10m.
     #[arg(long, value_name = "TIME")]
-    deadline: Option<String>,
+    pub(super) deadline: Option<String>,
     /// Folder of runbooks, read before the embedded ones [default: ./runbooks].
     #[arg(long, value_name = "DIR")]
-    runbooks: Option<PathBuf>,
+    pub(super) runbooks: Option<PathBuf>,
     /// Say that this is an emergency, and why: written beside everything that is done. Guardrails stay.
     #[arg(long, value_name = "REASON")]
-    emergency: Option<String>,
+    pub(super) emergency: Option<String>,
     /// In an emergency, run this step without its gates.
     #[arg(long, value_name = "STEP", requires = "emergency")]
-    lift: Vec<String>,
+    pub(super) lift: Vec<String>,
     #[command(flatten)]
-    guardrails: GuardArgs,
+    pub(super) guardrails: GuardArgs,
+}
+
+impl RunArgs {
+    /// A run of `name` with nothing else chosen.
+    pub(super) fn of(
+        name: &str,
+        target: TargetArgs,
+        audit: AuditArgs,
+        manner: MannerArgs,
+        guardrails: GuardArgs,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            target,
+            audit,
+            dry_run: false,
+            manner,
+            set: Vec::new(),
+            from: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            plan_out: None,
+            deadline: None,
+            runbooks: None,
+            emergency: None,
+            lift: Vec::new(),
+            guardrails,
+        }
+    }
 }
 
 pub(super) fn run(args: &RunArgs) -> u8 {

@@ -103,6 +103,13 @@ impl Ending {
         }
     }
 
+    /// When a signal has the last word, nothing comes after it: then this never returns.
+    pub(super) fn wait_if_taken(&self) {
+        while self.owner.load(Ordering::SeqCst) == Owner::Signal as u8 {
+            std::thread::park();
+        }
+    }
+
     /// The last line of `--json`, when no run has written it.
     pub(super) fn say(&self, outcome: Outcome, code: u8, why: &str) {
         if self.json {

@@ -4,5 +4,6 @@
 pub const EMBEDDED: &[(&str, &str)] = &[
     ("deploy-fix", include_str!("../../runbooks/deploy-fix.yaml")),
     ("emergency", include_str!("../../runbooks/emergency.yaml")),
+    ("kill-idle", include_str!("../../runbooks/kill-idle.yaml")),
     ("rollback", include_str!("../../runbooks/rollback.yaml")),
 ];

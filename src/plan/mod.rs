@@ -20,5 +20,7 @@ pub use model::{
     AfterGate, Body, Bound, Emergency, Gate, IfUnknown, Ladder, OnFailure, Plan, PlanRecord, Retry,
     Selection, Step, Target,
 };
+pub use scope::condition;
 pub use select::check_selection;
+pub use steps::healthy;
 pub use undo::{UNDO_OF, Undo, undo};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::expr::Scope;
+use crate::expr::{Expr, Scope};
 use crate::health::{Metric, Unit};
-use crate::source::did_you_mean;
+use crate::source::{Diagnostic, did_you_mean};
 
 /// Names known at one place of a runbook: metrics, inputs, outputs of earlier steps.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,23 @@ impl Names {
             steps: Arc::clone(&self.steps),
         }
     }
+}
+
+/// Reads a condition on measurements alone, for who has no runbook: metrics, `live` and `healthy`.
+///
+/// # Errors
+/// What is wrong with it, each with its place in `text`.
+pub fn condition(text: &str) -> Result<Expr, Vec<Diagnostic>> {
+    let expr = Expr::parse(text)?;
+    let mut faults = expr.check(&Names::with_metrics(BTreeMap::new()));
+    if faults.is_empty() && expr.names().is_empty() {
+        let whole = crate::source::Span::new(0, text.len());
+        faults.push(
+            Diagnostic::error(whole, "it names nothing that is measured")
+                .help("such as `usage < 80% and refused == 0 and live`"),
+        );
+    }
+    if faults.is_empty() { Ok(expr) } else { Err(faults) }
 }
 
 impl Scope for Names {
@@ -92,5 +109,26 @@ impl Scope for Names {
             Some(near) => format!("did you mean `steps.{step}.{near}`?"),
             None => format!("the step `{step}` gives: {}", outputs.join(", ")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_without_a_runbook_names_measurements_only() {
+        assert_eq!(condition("usage < 80% and live").unwrap().to_string(), "usage < 80% and live");
+        assert!(condition("healthy").is_ok());
+        for (text, fault) in [
+            ("usge < 80%", "there is no `usge`"),
+            ("usage < 80", "a ratio is compared with a count"),
+            ("usage <", ""),
+            ("inputs.x > 1", "there is no `inputs.x`"),
+            ("true", "it names nothing that is measured"),
+        ] {
+            let faults = condition(text).unwrap_err();
+            assert!(faults[0].message.contains(fault), "{text}: {faults:?}");
+        }
     }
 }

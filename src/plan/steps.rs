@@ -569,6 +569,14 @@ fn placed(mut fault: Diagnostic, text: &Spanned<String>) -> Diagnostic {
     fault
 }
 
+/// What healthy means where no runbook says it; without the database, what the platform tells of it.
+pub fn healthy(with_database: bool) -> Expr {
+    match Expr::parse(HEALTHY) {
+        Ok(expr) if with_database => expr.and(&live()),
+        _ => live(),
+    }
+}
+
 fn live() -> Expr {
     // It parses; `false` keeps a gate shut should that ever change.
     Expr::parse("live").unwrap_or_else(|_| Expr::never())

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Outcome};
+use crate::health::{Measured, Metric, Value};
 use crate::source::escape_json;
 
 /// Writes the stream; `seq` counts its own lines.
@@ -40,24 +41,46 @@ impl<W: Write> Listener for JsonLines<W> {
         if let Some(reason) = &self.emergency {
             line["emergency"] = json!(reason);
         }
-        if let (Json::Object(line), Ok(mut event)) = (&mut line, serde_json::to_value(event)) {
-            bare(&mut event);
-            if let Json::Object(mut event) = event {
-                spread_status(&mut event);
-                if event.get("type").is_some_and(|kind| kind == "run_finished") {
-                    // Noted elsewhere, it shows a later change of the journal.
-                    event.insert("head".to_owned(), json!(stamp.head));
-                }
-                for (key, value) in event {
-                    line.entry(key).or_insert(value);
-                }
-            }
-        }
+        spread(&mut line, stamp, event);
         // One write a line: a reader never sees half of one. A reader that has left is no reason to stop a run.
         let line = line.to_string();
         let _ = self.out.write_all(format!("{}\n", escape_json(&line)).as_bytes());
         let _ = self.out.flush();
     }
+}
+
+/// The keys of an event, beside those that every line has.
+fn spread(line: &mut Json, stamp: &Stamp, event: &Event) {
+    if let (Json::Object(line), Ok(mut event)) = (line, serde_json::to_value(event)) {
+        bare(&mut event);
+        if let Json::Object(mut event) = event {
+            spread_status(&mut event);
+            if event.get("type").is_some_and(|kind| kind == "run_finished") {
+                // Noted elsewhere, it shows a later change of the journal.
+                event.insert("head".to_owned(), json!(stamp.head));
+            }
+            for (key, value) in event {
+                line.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+/// The line of a sample outside of any run, with what else is told of it: the same keys as within one.
+pub fn sample_line(seq: u64, measured: &Measured, more: Map<String, Json>) -> String {
+    let stamp = Stamp { seq, at: jiff::Timestamp::now(), run: None, head: None };
+    let usage = match measured.metrics.get(&Metric::Usage) {
+        Some(Value::Ratio(usage)) => Some(*usage),
+        _ => None,
+    };
+    let event =
+        Event::Sample { sample: Box::new(measured.sample.clone()), metrics: measured.metrics.clone(), usage };
+    let mut line = json!({ "seq": seq, "at": stamp.at, "run": null });
+    spread(&mut line, &stamp, &event);
+    if let Json::Object(line) = &mut line {
+        line.extend(more);
+    }
+    escape_json(&line.to_string()).into_owned()
 }
 
 /// Values with their unit become bare ones: ratios 0 to 1, durations in seconds (`null` = no end).
@@ -105,7 +128,6 @@ pub fn last_line(seq: u64, run: Option<&str>, outcome: Outcome, exit_code: u8, w
 mod tests {
     use super::*;
     use crate::engine::StepStatus;
-    use crate::health::{Metric, Value};
 
     #[test]
     fn values_are_bare_and_a_status_is_a_word() {

@@ -4,6 +4,7 @@
 
 mod console;
 mod detached;
+mod health;
 mod jsonl;
 mod plain;
 mod plan_view;
@@ -15,13 +16,15 @@ mod words;
 
 pub use console::Console;
 pub use detached::Detached;
-pub use jsonl::{JsonLines, last_line};
+pub use health::{HealthView, truth};
+pub use jsonl::{JsonLines, last_line, sample_line};
 pub use plain::Plain;
 pub use plan_view::{PlanView, plan_view};
 pub use prompt::{Terminal, Unattended};
+pub(crate) use spark::spark;
 pub use summary::Summary;
 pub use table::Table;
-pub use words::{asked_for, failure_lines, step_line, wrap};
+pub use words::{asked_for, clauses, failure_lines, mark as truth_word, step_line, wrap};
 
 use crate::engine::driver::{Listener, Stamp};
 use crate::engine::{Event, Live, Measurements};

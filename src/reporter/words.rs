@@ -101,7 +101,7 @@ pub(crate) const fn gate(kind: GateKind) -> &'static str {
 }
 
 /// A mark for a truth.
-pub(crate) const fn mark(truth: Truth) -> &'static str {
+pub const fn mark(truth: Truth) -> &'static str {
     match truth {
         Truth::True => "yes",
         Truth::False => "no",
@@ -110,7 +110,7 @@ pub(crate) const fn mark(truth: Truth) -> &'static str {
 }
 
 /// A condition clause by clause: `usage < 40%: no (usage 97%)`.
-pub(crate) fn clauses(evaluation: &Evaluation) -> Vec<String> {
+pub fn clauses(evaluation: &Evaluation) -> Vec<String> {
     evaluation
         .clauses
         .iter()
