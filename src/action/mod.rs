@@ -14,6 +14,7 @@ mod input;
 mod kill_idle;
 mod kill_limits;
 mod maintenance;
+mod outputs;
 mod param;
 mod proof;
 mod restart;
@@ -33,7 +34,9 @@ pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
 pub use shape::{Field, Kind, Reading, Shape, optional, required};
-pub use verb::{Action, Awaits, Consent, Declared, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry};
+pub use verb::{
+    Action, Awaits, Consent, Declared, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry,
+};
 
 /// Makes the table of verbs: reading, known names, schema, documentation and dispatch all come from it.
 macro_rules! verbs {

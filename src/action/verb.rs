@@ -120,7 +120,8 @@ impl VerbEntry {
 
     /// The outputs of a step with these parameters: the verb's, and those that it declares.
     pub fn outputs_of(&self, parameters: &Node) -> Vec<Declared> {
-        let own = self.outputs.iter().map(|output| Declared { name: output.name.to_owned(), unit: output.unit });
+        let own =
+            self.outputs.iter().map(|output| Declared { name: output.name.to_owned(), unit: output.unit });
         own.chain((self.declared)(parameters)).collect()
     }
 }
