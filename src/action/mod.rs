@@ -10,9 +10,11 @@ mod deploy;
 mod diagnose;
 mod diagnosis;
 mod forecast;
+mod input;
 mod kill_idle;
 mod kill_limits;
 mod maintenance;
+mod outputs;
 mod param;
 mod proof;
 mod restart;
@@ -25,12 +27,16 @@ mod shape;
 mod verb;
 mod wait;
 
+pub(crate) use input::INPUT;
+pub use input::{InputKind, InputSpec};
 pub use kill_limits::KillLimits;
 pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
 pub use shape::{Field, Kind, Reading, Shape, optional, required};
-pub use verb::{Action, Awaits, Consent, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry};
+pub use verb::{
+    Action, Awaits, Consent, Declared, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry,
+};
 
 /// Makes the table of verbs: reading, known names, schema, documentation and dispatch all come from it.
 macro_rules! verbs {

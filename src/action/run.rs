@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use super::outputs;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
-use super::verb::{Action, Done, Next, Output, Preview, Verb};
+use super::verb::{Action, Declared, Done, Next, Output, Preview, Verb};
 use crate::expr::{Env, Template};
 use crate::health::{Unit, Value};
 use crate::platform::{Before, Change, Effect};
-use crate::source::{Diagnostic, NodeKind, Spanned};
+use crate::source::{Diagnostic, Node, NodeKind, Spanned};
 
 /// Run a local program.
 #[derive(Debug)]
 pub struct Run {
     argv: Vec<Spanned<String>>,
     changes: Option<Param<bool>>,
+    prints: BTreeMap<String, Unit>,
 }
 
 impl Verb for Run {
@@ -31,6 +33,11 @@ impl Verb for Run {
                 Kind::Truth,
                 "Whether it may change anything; such a step is gated. Default: true.",
             ),
+            optional(
+                outputs::KEY,
+                outputs::OUTPUTS,
+                "What it prints for later steps, by name: then its stdout is one JSON object with these names (`null` = not known), and its talk belongs on stderr. A name that is missing, or of another type, fails the step.",
+            ),
         ],
         short: Some("argv"),
         empty: false,
@@ -38,6 +45,10 @@ impl Verb for Run {
     };
     const OUTPUTS: &'static [Output] =
         &[Output { name: "exit_code", unit: Unit::Count, about: "always 0: others fail the step" }];
+
+    fn declared(parameters: &Node) -> Vec<Declared> {
+        outputs::declared(parameters)
+    }
 
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
         let single = matches!(reading.node("argv")?.kind, NodeKind::Text(_));
@@ -56,7 +67,8 @@ impl Verb for Run {
                 }
             }
             Some(program) if !program.trim().is_empty() => {
-                return Some(Self { argv, changes: reading.param("changes") });
+                let prints = outputs::read(reading, &["exit_code"]);
+                return Some(Self { argv, changes: reading.param("changes"), prints });
             }
             _ => Diagnostic::error(reading.span, "`run` names no program")
                 .help("write `run: [program, argument]`"),
@@ -68,7 +80,8 @@ impl Verb for Run {
 
 impl Run {
     fn change(&self, scene: &Scene<'_>) -> Change {
-        Change::Command { argv: self.argv.iter().map(|text| scene.fill(text)).collect() }
+        let argv = self.argv.iter().map(|text| scene.fill(text)).collect();
+        Change::Command { argv, prints: self.prints.clone() }
     }
 }
 
@@ -107,7 +120,8 @@ impl Action for Run {
             Template::parse(text).is_ok_and(|template| template.names().all(known))
         };
         let shown = |text: &Spanned<String>| if known(text) { scene.fill(text) } else { text.value.clone() };
-        let change = Change::Command { argv: self.argv.iter().map(shown).collect() };
+        let argv = self.argv.iter().map(shown).collect();
+        let change = Change::Command { argv, prints: self.prints.clone() };
         Ok(Preview {
             summary: "run a local program".to_owned(),
             requests: vec![change.request(scene.app)],
@@ -120,15 +134,15 @@ impl Action for Run {
         let Some(made) = progress.made.last() else {
             return Ok(Next::Change { change: self.change(scene), before: Before::default() });
         };
-        let notes = match &made.effect {
-            Effect::Ran { output } => output.clone(),
-            _ => Vec::new(),
+        let Effect::Ran { output, printed } = &made.effect else {
+            // A person has said so; what it printed nobody knows.
+            return Ok(Next::Done(Done { summary: "it has run".to_owned(), ..Done::default() }));
         };
-        Ok(Next::Done(Done {
-            summary: "ended with exit code 0".to_owned(),
-            outputs: BTreeMap::from([("exit_code".to_owned(), Value::Count(0.0))]),
-            notes,
-            ..Done::default()
-        }))
+        let mut outputs = printed.clone();
+        let told: Vec<_> = printed.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        outputs.insert("exit_code".to_owned(), Value::Count(0.0));
+        let told = if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) };
+        let summary = format!("ended with exit code 0{told}");
+        Ok(Next::Done(Done { summary, outputs, notes: output.clone(), ..Done::default() }))
     }
 }

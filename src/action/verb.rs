@@ -75,6 +75,12 @@ pub trait Verb: Action + Sized + 'static {
     const SHAPE: &'static Shape;
     /// Typed outputs that later conditions and messages may read as `steps.ID.NAME`.
     const OUTPUTS: &'static [Output] = &[];
+    /// Outputs that a step of this verb declares itself, in its parameters; what is wrong with them [`Verb::read`] says.
+    fn declared(parameters: &Node) -> Vec<Declared> {
+        let _ = parameters;
+        Vec::new()
+    }
+
     /// Reads it; faults are collected in `reading`.
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self>;
 }
@@ -93,6 +99,8 @@ pub struct VerbEntry {
     pub shape: &'static Shape,
     /// Its outputs.
     pub outputs: &'static [Output],
+    /// Outputs that a step declares itself.
+    declared: fn(&Node) -> Vec<Declared>,
     /// How it is read.
     pub read: ReadVerb,
 }
@@ -100,7 +108,21 @@ pub struct VerbEntry {
 impl VerbEntry {
     /// The row of a verb.
     pub const fn of<V: Verb>() -> Self {
-        Self { name: V::NAME, about: V::ABOUT, shape: V::SHAPE, outputs: V::OUTPUTS, read: read::<V> }
+        Self {
+            name: V::NAME,
+            about: V::ABOUT,
+            shape: V::SHAPE,
+            outputs: V::OUTPUTS,
+            declared: V::declared,
+            read: read::<V>,
+        }
+    }
+
+    /// The outputs of a step with these parameters: the verb's, and those that it declares.
+    pub fn outputs_of(&self, parameters: &Node) -> Vec<Declared> {
+        let own =
+            self.outputs.iter().map(|output| Declared { name: output.name.to_owned(), unit: output.unit });
+        own.chain((self.declared)(parameters)).collect()
     }
 }
 
@@ -174,6 +196,15 @@ pub struct Output {
     pub unit: Unit,
     /// What it is.
     pub about: &'static str,
+}
+
+/// An output of one step, as later conditions may read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: Unit,
 }
 
 /// The condition that is the whole work of `wait` or `check`.

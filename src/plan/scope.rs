@@ -13,11 +13,11 @@ pub(super) struct Names {
     units: BTreeMap<String, Unit>,
     metrics: bool,
     /// Every step of the runbook with its outputs, wherever it stands: for saying why a name is not known here.
-    steps: Arc<BTreeMap<String, Vec<&'static str>>>,
+    steps: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Names {
-    pub(super) fn with_metrics(steps: BTreeMap<String, Vec<&'static str>>) -> Self {
+    pub(super) fn with_metrics(steps: BTreeMap<String, Vec<String>>) -> Self {
         Self { metrics: true, units: BTreeMap::new(), steps: Arc::new(steps) }
     }
 
@@ -100,12 +100,12 @@ impl Scope for Names {
         if outputs.is_empty() {
             return Some(format!("the step `{step}` has no outputs"));
         }
-        if outputs.contains(&output) {
+        if outputs.iter().any(|known| known == output) {
             return Some(format!(
                 "the step `{step}` is over later than this is read: only steps before it can be named"
             ));
         }
-        Some(match did_you_mean(output, outputs.iter().copied()) {
+        Some(match did_you_mean(output, outputs.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `steps.{step}.{near}`?"),
             None => format!("the step `{step}` gives: {}", outputs.join(", ")),
         })

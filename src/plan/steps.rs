@@ -37,11 +37,12 @@ pub(super) struct Builder<'f> {
 }
 
 /// Outputs by step, rungs included, as later conditions name them.
-fn outputs_of(specs: &[StepSpec], into: &mut BTreeMap<String, Vec<&'static str>>) {
+fn outputs_of(specs: &[StepSpec], into: &mut BTreeMap<String, Vec<String>>) {
     for spec in specs {
         match &spec.body {
             BodySpec::Verb(verb) => {
-                let outputs: Vec<_> = verb.entry.outputs.iter().map(|output| output.name).collect();
+                let outputs = verb.entry.outputs_of(&verb.node);
+                let outputs: Vec<_> = outputs.into_iter().map(|output| output.name).collect();
                 for (id, _) in repetitions(spec) {
                     into.insert(id, outputs.clone());
                 }
@@ -172,7 +173,7 @@ impl<'f> Builder<'f> {
         }
         self.bindings.values.remove("item");
         if let BodySpec::Verb(verb) = &spec.body {
-            for output in verb.entry.outputs {
+            for output in verb.entry.outputs_of(&verb.node) {
                 self.names.add(format!("steps.{id}.{}", output.name), output.unit);
             }
         }

@@ -2,9 +2,12 @@
 //!
 //! A change is data: it is shown in the plan, journalled as the intention, and compared with the world after a crash.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::health::{Unit, Value};
 
 /// One change to the world outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +74,9 @@ pub enum Change {
     Command {
         /// Program and arguments; never a shell's.
         argv: Vec<String>,
+        /// What it prints for later steps, by name: then its stdout is one JSON object.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        prints: BTreeMap<String, Unit>,
     },
 }
 
@@ -186,6 +192,9 @@ pub enum Effect {
     Ran {
         /// Last lines of its output, escaped.
         output: Vec<String>,
+        /// What it printed for later steps.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        printed: BTreeMap<String, Value>,
     },
     /// Read back after a lost answer: it had happened.
     FoundDone,
@@ -305,7 +314,7 @@ impl Change {
             }
             Self::Revert { commit } => format!("git revert --no-edit {}", short(commit)),
             Self::Push { commit, branch } => format!("git push heroku {}:{branch}", short(commit)),
-            Self::Command { argv } => words(argv),
+            Self::Command { argv, .. } => words(argv),
         }
     }
 
@@ -329,7 +338,7 @@ impl Change {
             Self::Commit { paths, .. } => format!("committed {}", words(paths)),
             Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
             Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
-            Self::Command { argv } => format!("ran {}", words(argv)),
+            Self::Command { argv, .. } => format!("ran {}", words(argv)),
         }
     }
 

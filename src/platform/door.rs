@@ -205,7 +205,7 @@ impl Actuator {
             Change::Commit { paths, message } => self.writers.git.commit(paths, message),
             Change::Revert { commit } => self.writers.git.revert(commit),
             Change::Push { commit, branch } => self.writers.git.push(commit, branch, timeout, lines),
-            Change::Command { argv } => self.writers.commands.run(argv, timeout, lines),
+            Change::Command { argv, prints } => self.writers.commands.run(argv, prints, timeout, lines),
         }
     }
 }

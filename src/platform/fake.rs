@@ -15,7 +15,9 @@ use super::facts::{
 };
 use super::inventory::{DatabaseSession, Figure};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
-use crate::health::{DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample};
+use crate::health::{
+    DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample, Unit, Value,
+};
 
 /// Slots of the database.
 const LIMIT: u64 = 150;
@@ -284,8 +286,22 @@ impl State {
                 self.make_release(&format!("Deploy {}", &commit[..8]), commit);
                 Effect::Pushed { up_to_date: false }
             }
-            Change::Command { .. } => Effect::Ran { output: Vec::new() },
+            Change::Command { prints, .. } => Effect::Ran {
+                output: Vec::new(),
+                printed: prints.iter().map(|(name, unit)| (name.clone(), specimen(*unit))).collect(),
+            },
         }
+    }
+}
+
+/// What a program prints here.
+fn specimen(unit: Unit) -> Value {
+    match unit {
+        Unit::Ratio => Value::Ratio(0.5),
+        Unit::Count | Unit::Rate => Value::Count(1.0),
+        Unit::Duration => Value::Duration(Some(1.0)),
+        Unit::Truth => Value::Truth(true),
+        Unit::Text => Value::Text("text".to_owned()),
     }
 }
 

@@ -20,6 +20,7 @@ mod kept;
 mod lock;
 pub mod netrc;
 mod open;
+mod printed;
 mod process;
 mod reads;
 mod reconcile;

@@ -1,6 +1,7 @@
 //! Children: each in its own process group, so that a terminal's Ctrl-C does not reach it and it is ended whole; its
 //! output line by line; always bounded in time and always reaped. Never through a shell.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -13,8 +14,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::change::Effect;
 use super::clock::{Clock, SystemClock};
 use super::error::{Certainty, ChangeError, Fault, FaultKind};
+use super::printed;
 use super::secret::Redactor;
 use super::writes::{CommandWrites, Lines};
+use crate::health::Unit;
 
 /// Lines of output that are kept for a message.
 const KEPT: usize = 50;
@@ -263,7 +266,13 @@ impl Commands {
 }
 
 impl CommandWrites for Commands {
-    fn run(&self, argv: &[String], timeout: Duration, lines: &Lines<'_>) -> Result<Effect, ChangeError> {
+    fn run(
+        &self,
+        argv: &[String],
+        prints: &BTreeMap<String, Unit>,
+        timeout: Duration,
+        lines: &Lines<'_>,
+    ) -> Result<Effect, ChangeError> {
         let Some((program, args)) = argv.split_first() else {
             return Err(ChangeError::nothing_changed(Fault::new(
                 FaultKind::Process,
@@ -275,9 +284,23 @@ impl CommandWrites for Commands {
         child.args = args.iter().map(OsString::from).collect();
         child.unset.clone_from(&self.secret_variables);
         child.holds = handle(&self.held);
+        child.keep_stdout = !prints.is_empty();
         let ended = child.run(&self.redactor, lines).map_err(ChangeError::nothing_changed)?;
+        let partial = |why: String, hint: &str| ChangeError {
+            certainty: Certainty::Partial,
+            fault: Fault::new(FaultKind::Process, format!("running {program}"), why).hint(hint),
+            settle_ms: 0,
+        };
         if ended.code == Some(0) && !ended.timed_out {
-            return Ok(Effect::Ran { output: ended.lines });
+            if prints.is_empty() {
+                return Ok(Effect::Ran { output: ended.lines, printed: BTreeMap::new() });
+            }
+            let (printed, notes) = printed::read(&ended.stdout, prints, &self.redactor).map_err(|why| {
+                let hint = "it ended with exit code 0, so what it does is done; its outputs are what its step declares, as one JSON object on stdout, everything else on stderr";
+                partial(why, hint)
+            })?;
+            let output = ended.lines.into_iter().chain(notes).collect();
+            return Ok(Effect::Ran { output, printed });
         }
         let why = match (ended.timed_out, ended.code) {
             (true, _) => {
@@ -287,12 +310,7 @@ impl CommandWrites for Commands {
             (false, None) => "a signal ended it".to_owned(),
         };
         let last = ended.lines.last().map_or(String::new(), |line| format!("; its last line: {line}"));
-        Err(ChangeError {
-            certainty: Certainty::Partial,
-            fault: Fault::new(FaultKind::Process, format!("running {program}"), format!("{why}{last}"))
-                .hint("what it did before it failed is known to it alone"),
-            settle_ms: 0,
-        })
+        Err(partial(format!("{why}{last}"), "what it did before it failed is known to it alone"))
     }
 }
 
@@ -319,8 +337,10 @@ mod tests {
         let seen = Mutex::new(Vec::new());
         let lines = |line: &str| seen.lock().unwrap().push(line.to_owned());
         let script = "echo one; printf 'two\\rthree\\n' >&2; echo \"dir=$CARGO_MANIFEST_DIR.\"";
-        let effect = commands.run(&argv(&["sh", "-c", script]), Duration::from_secs(10), &lines).unwrap();
-        let Effect::Ran { output } = effect else { panic!("{effect:?}") };
+        let effect = commands
+            .run(&argv(&["sh", "-c", script]), &BTreeMap::new(), Duration::from_secs(10), &lines)
+            .unwrap();
+        let Effect::Ran { output, .. } = effect else { panic!("{effect:?}") };
         let mut seen = seen.into_inner().unwrap();
         seen.sort();
         assert_eq!(seen, ["dir=.", "one", "three", "two"]);
@@ -345,15 +365,38 @@ mod tests {
     }
 
     #[test]
+    fn what_it_prints_becomes_typed_values_and_only_its_stderr_is_talk() {
+        let (_folder, commands) = commands();
+        let wanted = BTreeMap::from([("rows".to_owned(), Unit::Count)]);
+        let run = |script: &str| {
+            let seen = Mutex::new(Vec::new());
+            let lines = |line: &str| seen.lock().unwrap().push(line.to_owned());
+            let ended = commands.run(&argv(&["sh", "-c", script]), &wanted, Duration::from_secs(10), &lines);
+            (ended, seen.into_inner().unwrap())
+        };
+        let (ended, seen) = run("echo counting >&2; echo '{\"rows\": 3, \"more\": 1}'");
+        let Ok(Effect::Ran { output, printed }) = ended else { panic!("{ended:?}") };
+        assert_eq!(printed["rows"], crate::health::Value::Count(3.0));
+        assert_eq!(
+            (seen, output),
+            (argv(&["counting"]), argv(&["counting", "not declared, and left out: more"]))
+        );
+        let failed = run("echo three").0.unwrap_err();
+        assert_eq!(failed.certainty, Certainty::Partial, "it ran: it is not run again");
+        assert!(failed.fault.why.contains("not one JSON object"), "{failed}");
+    }
+
+    #[test]
     fn failures_say_the_code_and_a_missing_program_changed_nothing() {
         let (_folder, commands) = commands();
         let failed = commands
-            .run(&argv(&["sh", "-c", "echo why; exit 3"]), Duration::from_secs(10), &|_| {})
+            .run(&argv(&["sh", "-c", "echo why; exit 3"]), &BTreeMap::new(), Duration::from_secs(10), &|_| {})
             .unwrap_err();
         assert_eq!(failed.certainty, Certainty::Partial);
         assert!(failed.fault.why.contains("exit code 3") && failed.fault.why.contains("why"), "{failed}");
-        let missing =
-            commands.run(&argv(&["no-such-program-here"]), Duration::from_secs(10), &|_| {}).unwrap_err();
+        let missing = commands
+            .run(&argv(&["no-such-program-here"]), &BTreeMap::new(), Duration::from_secs(10), &|_| {})
+            .unwrap_err();
         assert_eq!(missing.certainty, Certainty::NothingChanged);
     }
 
@@ -361,8 +404,10 @@ mod tests {
     fn a_grandchild_that_left_and_holds_the_output_open_is_not_waited_for() {
         let (folder, commands) = commands();
         let script = "setsid sh -c 'echo $$ > left; exec sleep 600' & while ! [ -s left ]; do sleep 0.01; done; echo done";
-        let effect = commands.run(&argv(&["sh", "-c", script]), Duration::from_secs(60), &|_| {}).unwrap();
-        assert_eq!(effect, Effect::Ran { output: vec!["done".to_owned()] });
+        let effect = commands
+            .run(&argv(&["sh", "-c", script]), &BTreeMap::new(), Duration::from_secs(60), &|_| {})
+            .unwrap();
+        assert_eq!(effect, Effect::Ran { output: vec!["done".to_owned()], printed: BTreeMap::new() });
         let pid = std::fs::read_to_string(folder.path().join("left")).unwrap().trim().parse().unwrap();
         rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     }
@@ -371,8 +416,9 @@ mod tests {
     fn a_program_that_does_not_end_is_ended_with_its_children() {
         let (folder, commands) = commands();
         let script = "sleep 600 & echo $! > child; wait";
-        let ended =
-            commands.run(&argv(&["sh", "-c", script]), Duration::from_millis(300), &|_| {}).unwrap_err();
+        let ended = commands
+            .run(&argv(&["sh", "-c", script]), &BTreeMap::new(), Duration::from_millis(300), &|_| {})
+            .unwrap_err();
         assert!(ended.fault.why.contains("whole group"), "{ended}");
         let pid = std::fs::read_to_string(folder.path().join("child")).unwrap();
         // Gone, or a zombie that nobody has collected yet; its files are closed a moment before it is either.

@@ -127,7 +127,7 @@ pub fn reconcile(
             }
             Reconciled::DidNotHappen
         }
-        Change::Command { argv } => Reconciled::CannotTell(format!(
+        Change::Command { argv, .. } => Reconciled::CannotTell(format!(
             "what `{}` did is known to it alone",
             argv.first().map(String::as_str).unwrap_or_default()
         )),

@@ -1,9 +1,11 @@
 //! The changes that may be made, by the part of the world they touch. Reached through the actuator only.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{DynoScope, Effect, KillRule, Victim};
 use super::error::ChangeError;
+use crate::health::Unit;
 
 /// Receives lines of output while a change runs (git's `remote:` lines, a program's output), already escaped.
 pub type Lines<'a> = dyn Fn(&str) + Sync + 'a;
@@ -47,6 +49,12 @@ pub trait GitWrites: Send + Sync {
 /// Local programs.
 pub trait CommandWrites: Send + Sync {
     /// Runs `argv` in the working tree's folder, without the tool's credentials in its environment, in its own
-    /// process group, ended whole after `timeout`.
-    fn run(&self, argv: &[String], timeout: Duration, lines: &Lines<'_>) -> Result<Effect, ChangeError>;
+    /// process group, ended whole after `timeout`. Where it `prints` values for later steps, they must be as declared.
+    fn run(
+        &self,
+        argv: &[String],
+        prints: &BTreeMap<String, Unit>,
+        timeout: Duration,
+        lines: &Lines<'_>,
+    ) -> Result<Effect, ChangeError>;
 }

@@ -2,12 +2,11 @@
 //!
 //! It must never read a file, nor know any target.
 
-mod input;
 mod runbook;
 mod schema;
 mod step;
 
-pub use input::{InputKind, InputSpec};
+pub use crate::action::{InputKind, InputSpec};
 pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};

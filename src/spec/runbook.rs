@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::input::{INPUT, InputSpec};
 use super::step::StepSpec;
-use crate::action::{Kind, Param, Reading, Shape, optional, required};
+use crate::action::{INPUT, InputSpec, Kind, Param, Reading, Shape, optional, required};
 use crate::guard::{self, Guardrails};
 use crate::source::{Diagnostic, Source, Span, Spanned, yaml};
 

@@ -2,10 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::input::INPUT;
 use super::runbook::{HEALTH, RUNBOOK};
 use super::step::{GATE, LADDER, RETRY, STEP};
-use crate::action::VERBS;
+use crate::action::{INPUT, VERBS};
 use crate::guard::RUNBOOK_PART;
 use crate::health::Metric;
 

@@ -1,6 +1,7 @@
-//! Typed inputs: `--set name=value`.
+//! Typed values that a person gives: inputs (`--set name=value`) and answers. What is not of its type and range is
+//! refused with words; it must never guess.
 
-use crate::action::{Kind, Reading, Shape, optional, required};
+use super::shape::{Kind, Reading, Shape, optional, required};
 use crate::expr::units::{parse_duration, parse_number, parse_ratio};
 use crate::health::{Unit, Value};
 use crate::source::{Diagnostic, Node, Spanned, did_you_mean};
@@ -51,7 +52,7 @@ const fn number(value: &Value) -> Option<f64> {
 }
 
 /// The shape of an input.
-pub(super) const INPUT: Shape = Shape {
+pub(crate) const INPUT: Shape = Shape {
     name: "input",
     fields: &[
         required("type", Kind::Word(KINDS), "Its type."),
@@ -67,7 +68,7 @@ pub(super) const INPUT: Shape = Shape {
 };
 
 impl InputSpec {
-    pub(super) fn read(name: &Spanned<String>, node: &Node, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+    pub(crate) fn read(name: &Spanned<String>, node: &Node, faults: &mut Vec<Diagnostic>) -> Option<Self> {
         let mut reading = Reading::begin(node, &INPUT, name.span, faults)?;
         let kind = reading.text("type")?;
         let kind = match kind.as_str() {
