@@ -10,10 +10,12 @@ mod deploy;
 mod diagnose;
 mod diagnosis;
 mod forecast;
+mod http;
 mod kill_idle;
 mod kill_limits;
 mod maintenance;
 mod param;
+mod promises;
 mod proof;
 mod restart;
 mod revert;
@@ -22,7 +24,9 @@ mod run;
 mod scale;
 mod scene;
 mod shape;
+mod sql;
 mod verb;
+mod verify;
 mod wait;
 
 pub use kill_limits::KillLimits;
@@ -46,6 +50,9 @@ verbs![
     wait::Wait,
     check::Check,
     diagnose::Diagnose,
+    verify::Verify,
+    http::Http,
+    sql::Sql,
     kill_idle::KillIdle,
     scale::Scale,
     rollback::Rollback,

@@ -4,5 +4,6 @@
 pub const EMBEDDED: &[(&str, &str)] = &[
     ("deploy-fix", include_str!("../../runbooks/deploy-fix.yaml")),
     ("emergency", include_str!("../../runbooks/emergency.yaml")),
+    ("monitor", include_str!("../../runbooks/monitor.yaml")),
     ("rollback", include_str!("../../runbooks/rollback.yaml")),
 ];
