@@ -115,7 +115,7 @@ impl Action for Diagnose {
                 ("recommends".to_owned(), Value::Text(recommends.to_owned())),
             ]),
             notes,
-            replaced_all: false,
+            ..Done::default()
         }))
     }
 }

@@ -10,12 +10,14 @@ mod deploy;
 mod diagnose;
 mod diagnosis;
 mod forecast;
+mod http;
 mod input;
 mod kill_idle;
 mod kill_limits;
 mod maintenance;
 mod outputs;
 mod param;
+mod promises;
 mod proof;
 mod restart;
 mod revert;
@@ -24,7 +26,9 @@ mod run;
 mod scale;
 mod scene;
 mod shape;
+mod sql;
 mod verb;
+mod verify;
 mod wait;
 
 pub(crate) use input::INPUT;
@@ -52,6 +56,9 @@ verbs![
     wait::Wait,
     check::Check,
     diagnose::Diagnose,
+    verify::Verify,
+    http::Http,
+    sql::Sql,
     kill_idle::KillIdle,
     scale::Scale,
     rollback::Rollback,

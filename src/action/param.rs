@@ -85,7 +85,7 @@ impl Scalar for u64 {
 }
 
 /// A ratio, 0.4 for `40%`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Ratio(pub f64);
 
 impl Scalar for Ratio {

@@ -482,6 +482,7 @@ impl Rollback {
                     ]),
                     notes: vec![note],
                     replaced_all: true,
+                    ..Done::default()
                 }))
             }
         }

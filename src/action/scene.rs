@@ -28,6 +28,10 @@ pub struct Scene<'a> {
     pub bindings: &'a Bindings,
     /// Now.
     pub now: Moment,
+    /// What was measured before says nothing: since then the last change is made and every old dyno gone.
+    pub counts_from: Moment,
+    /// A dry run: nothing may be asked of the site for this step.
+    pub dry: bool,
     /// A person may be asked: a terminal is there and `--yes` was not given.
     pub interactive: bool,
 }

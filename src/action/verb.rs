@@ -41,6 +41,11 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         let _ = bound;
     }
 
+    /// The earlier step whose outputs it builds on, and one of these: a plan without such a step is refused.
+    fn builds_on(&self) -> Option<(&Spanned<String>, &'static str)> {
+        None
+    }
+
     /// How long the action may take when the step sets no `timeout`.
     fn patience(&self) -> Duration {
         Duration::from_secs(300)
@@ -172,6 +177,9 @@ pub struct Done {
     pub notes: Vec<String>,
     /// Every dyno was proven replaced.
     pub replaced_all: bool,
+    /// What did not hold of that which the step demands (a promise, an expectation): it is a shut gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<String>,
 }
 
 /// Whether an action changed anything.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::action::{Failure, Preview, RunFacts, Scene};
 use crate::engine::Measurements;
 use crate::expr::{Env, Evaluation, Expr};
-use crate::health::{Metric, Series, Value};
+use crate::health::{Metric, Moment, Series, Value};
 use crate::plan::{AfterGate, Body, Plan, Step};
 use crate::platform::Observer;
 
@@ -103,6 +103,8 @@ impl Looker<'_> {
                     outputs: &outputs,
                     bindings: &step.bindings,
                     now: self.observer.clock().now(),
+                    counts_from: Moment::default(),
+                    dry: true,
                     interactive: false,
                 };
                 match action.preview(&scene) {

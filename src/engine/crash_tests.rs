@@ -132,6 +132,8 @@ impl Play {
                         outputs: machine.outputs(),
                         bindings,
                         now: clock(),
+                        counts_from: machine.counts_from(),
+                        dry: false,
                         interactive: false,
                     };
                     let decided: Result<_, Failure> = action.next(&scene, &progress);

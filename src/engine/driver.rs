@@ -402,6 +402,8 @@ impl Driver<'_> {
             outputs: machine.outputs(),
             bindings,
             now: self.observer.clock().now(),
+            counts_from: machine.counts_from(),
+            dry: self.run_id.is_none(),
             interactive: self.interactive,
         };
         action.next(&scene, progress)

@@ -2,6 +2,8 @@
 //!
 //! Pure and known to all. It must never measure anything itself.
 
+mod curve;
+mod latency;
 mod metric;
 mod moment;
 mod sample;
@@ -9,6 +11,8 @@ mod series;
 mod symptom;
 mod value;
 
+pub use curve::{Curve, Stretch};
+pub use latency::{COMPARABLE, Pace, compare, percentile};
 pub use metric::Metric;
 pub use moment::Moment;
 pub use sample::{

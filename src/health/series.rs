@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::curve::Curve;
+use super::latency::percentile;
 use super::{DatabaseReading, DatabaseSample, Metric, Moment, Sample, Value};
 
 /// Samples kept at most, whatever the interval: memory stays constant over a long run.
@@ -41,6 +43,8 @@ pub struct Series {
     /// Start of what the slope may look at: a kill or a restart ends what was before.
     slope_from: Moment,
     last_usage: Option<f64>,
+    /// Of the whole run.
+    curve: Curve,
 }
 
 impl Series {
@@ -55,7 +59,13 @@ impl Series {
             app_from: Moment::default(),
             slope_from: Moment::default(),
             last_usage: None,
+            curve: Curve::default(),
         }
+    }
+
+    /// The curve since the run began.
+    pub const fn curve(&self) -> &Curve {
+        &self.curve
     }
 
     /// The samples of the window, oldest first; those of an app that was replaced since do not belong to it.
@@ -126,6 +136,7 @@ impl Series {
         if let Some(live) = self.live(&sample, &metrics) {
             metrics.insert(Metric::Live, Value::Truth(live));
         }
+        self.curve.push(&sample, &metrics);
         Measured { sample, metrics }
     }
 
@@ -180,7 +191,7 @@ impl Series {
         if total > 0.0 {
             metrics.insert(Metric::PagesOk, Value::Ratio(latencies.len() as f64 / total));
         }
-        if let Some(p95) = percentile(&mut latencies, 0.95) {
+        if let Some(p95) = percentile(&latencies, 0.95) {
             metrics.insert(Metric::PagesP95, Value::Duration(Some(p95 / 1000.0)));
         }
     }
@@ -201,7 +212,7 @@ impl Series {
     }
 }
 
-fn measured(sample: &Sample) -> Option<&DatabaseSample> {
+pub(super) fn measured(sample: &Sample) -> Option<&DatabaseSample> {
     match &sample.database {
         DatabaseReading::Measured(row) => Some(row),
         _ => None,
@@ -236,7 +247,7 @@ pub fn tighter(row: &DatabaseSample) -> (f64, f64) {
 }
 
 /// Every n-th point, so that pairs stay few; the newest is kept.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(SLOPE_POINTS).max(1);
     let mut kept: Vec<_> = points.iter().rev().step_by(step).copied().collect();
     kept.reverse();
@@ -244,7 +255,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// The median of the slopes of all pairs: a few wild points do not move it.
-fn theil_sen(points: &[(f64, f64)]) -> Option<f64> {
+pub(super) fn theil_sen(points: &[(f64, f64)]) -> Option<f64> {
     if points.len() < SLOPE_SAMPLES {
         return None;
     }
@@ -260,7 +271,7 @@ fn theil_sen(points: &[(f64, f64)]) -> Option<f64> {
 }
 
 /// The slope, or zero when what it adds up to over the window is within the noise.
-fn beyond_noise(points: &[(f64, f64)], slope: f64) -> f64 {
+pub(super) fn beyond_noise(points: &[(f64, f64)], slope: f64) -> f64 {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return 0.0 };
     let mut offsets: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
     let middle = median(&mut offsets).unwrap_or(0.0);
@@ -270,7 +281,7 @@ fn beyond_noise(points: &[(f64, f64)], slope: f64) -> f64 {
     if change > SLOPE_NOISE.max(2.0 * spread) { slope } else { 0.0 }
 }
 
-fn median(values: &mut [f64]) -> Option<f64> {
+pub(super) fn median(values: &mut [f64]) -> Option<f64> {
     if values.is_empty() {
         return None;
     }
@@ -281,16 +292,6 @@ fn median(values: &mut [f64]) -> Option<f64> {
     } else {
         f64::midpoint(values[middle - 1], values[middle])
     })
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the list")]
-fn percentile(values: &mut [f64], share: f64) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.clamp(1, values.len()) - 1).copied()
 }
 
 #[cfg(test)]

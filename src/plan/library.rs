@@ -5,5 +5,6 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("deploy-fix", include_str!("../../runbooks/deploy-fix.yaml")),
     ("emergency", include_str!("../../runbooks/emergency.yaml")),
     ("kill-idle", include_str!("../../runbooks/kill-idle.yaml")),
+    ("monitor", include_str!("../../runbooks/monitor.yaml")),
     ("rollback", include_str!("../../runbooks/rollback.yaml")),
 ];

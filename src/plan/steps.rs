@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::model::{AfterGate, Body, Gate, IfUnknown, Ladder, OnFailure, PlanRecord, Retry, Step};
 use super::scope::Names;
 use crate::action::{Action, Bindings, KillLimits, Param, Rollback};
+use crate::expr::Scope;
 use crate::expr::units::write_duration;
 use crate::expr::{Expr, Template};
 use crate::health::{Metric, Unit, Value};
@@ -306,6 +307,17 @@ impl<'f> Builder<'f> {
         }
         let faults = action.bind(&self.bindings);
         self.faults.extend(faults);
+        if let Some((step, output)) = action.builds_on() {
+            let path = format!("steps.{}.{output}", step.value);
+            if names.unit_of(&path).is_none() {
+                let told = crate::source::escape_controls(step);
+                let fault = Diagnostic::error(step.span, format!("`{told}` gives nothing to build on here"));
+                self.faults.push(match names.hint(&path) {
+                    Some(hint) => fault.help(hint),
+                    None => fault,
+                });
+            }
+        }
         let awaited = action.awaits().map(|awaits| (awaits.until.clone(), awaits.hold, awaits.within));
         if let Some((until, hold, within)) = awaited {
             if let Some(expr) = self.gating(&until, &names, "name something measured: `usage < 40%`") {

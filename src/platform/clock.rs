@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync {
     fn wall(&self) -> jiff::Timestamp;
     /// Waits. Only the driver and the edges of the platform wait.
     fn sleep(&self, time: Duration);
+    /// Does bounded work beside the caller, on a thread of its own; a stepped clock does it at once.
+    fn beside(&self, work: Box<dyn FnOnce() + Send>) {
+        std::thread::spawn(work);
+    }
 }
 
 /// The system's clock.

@@ -9,6 +9,7 @@ use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
 use super::facts::{Dyno, Formation, Release, Running};
+use super::pages::{PageAnswer, PageDesk, PageRound};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use super::watch::{AppWatch, Seen};
 use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
@@ -21,6 +22,7 @@ pub struct Observer {
     pub(in crate::platform) git: Arc<dyn GitReads>,
     pub(in crate::platform) clock: Arc<dyn Clock>,
     watch: Arc<AppWatch>,
+    pages: Arc<PageDesk>,
 }
 
 impl Observer {
@@ -31,7 +33,7 @@ impl Observer {
         git: Arc<dyn GitReads>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { heroku, database, git, clock, watch: Arc::default() }
+        Self { heroku, database, git, clock, watch: Arc::default(), pages: Arc::default() }
     }
 
     /// The dynos as seen about a second ago at most, or as last seen when the read budget is spent: for waiting.
@@ -90,6 +92,12 @@ impl Observer {
     /// When Heroku could not be asked.
     pub fn processes(&self) -> Result<Option<u64>, Fault> {
         self.watch.processes(&*self.heroku, self.clock.now())
+    }
+
+    /// What has been answered so far of a round of pages, and asks on, one page at a time and beside the caller, until
+    /// `due` of them are answered. Never waits: to be called again.
+    pub fn pages(&self, round: &PageRound, due: usize) -> Vec<PageAnswer> {
+        self.pages.ask(&self.heroku, &*self.clock, round, due)
     }
 
     /// What runs now. Read anew each time: for plans and before changes, not for waiting.

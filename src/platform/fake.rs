@@ -13,7 +13,8 @@ use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, ReleaseStatus, Slug, TreeChange, TreeState,
 };
-use super::inventory::{DatabaseSession, Figure};
+use super::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
+use super::pages::PageAnswer;
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use crate::health::{
     DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample, Unit, Value,
@@ -346,6 +347,10 @@ impl Clock for World {
         let until = self.now().plus(time);
         self.pass(until);
     }
+
+    fn beside(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
 }
 
 impl HerokuReads for World {
@@ -398,6 +403,19 @@ impl HerokuReads for World {
     }
     fn probe_page(&self, _: &str) -> Reading<PageReading> {
         Reading::Measured(PageReading { ok_ms: vec![20.0], ..PageReading::default() })
+    }
+    fn ask_page(&self, _: &str) -> PageAnswer {
+        let body = "<html>a page</html>".to_owned();
+        PageAnswer {
+            status: Some(200),
+            took_ms: 20.0,
+            bytes: body.len() as u64,
+            body,
+            ..PageAnswer::default()
+        }
+    }
+    fn pages_url(&self) -> Option<String> {
+        Some("http://127.0.0.1:1".into())
     }
     fn web_concurrency(&self) -> Result<Option<u64>, Fault> {
         Ok(Some(8))
@@ -453,6 +471,13 @@ impl DatabaseReads for World {
     }
     fn settings(&self) -> Result<Vec<Figure>, Fault> {
         Ok(vec![Figure { name: "max_connections".into(), value: LIMIT.to_string() }])
+    }
+    fn answer(&self, query: NamedQuery) -> Result<Answer, Fault> {
+        Ok(Answer {
+            columns: vec!["question".into(), "sessions".into()],
+            rows: vec![vec![query.name().into(), self.state().idle.to_string()]],
+            value: self.state().idle as f64,
+        })
     }
     fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
         String::new()

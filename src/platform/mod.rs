@@ -20,6 +20,7 @@ mod kept;
 mod lock;
 pub mod netrc;
 mod open;
+mod pages;
 mod printed;
 mod process;
 mod reads;
@@ -38,10 +39,11 @@ pub use facts::{
     Formation, IdleSession, LogLine, Release, ReleaseStatus, Running, Slug, Statement, Transaction,
     TreeChange, TreeState,
 };
-pub use inventory::{DatabaseSession, Figure};
+pub use inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 pub use kept::{from_command, from_file};
 pub use lock::{Card, LockHolder, LockState};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
+pub use pages::{PageAnswer, PageRound};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
 pub use reconcile::{Reconciled, reconcile};
 pub use sampler::{Sampler, SamplerOptions};

@@ -14,9 +14,10 @@ use super::git::{Tree, TreeOptions};
 use super::heroku::{Bucket, Heroku, HerokuOptions, check_url, is_app};
 use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
+use super::pages::without_login;
 use super::process::{Commands, Held};
 use super::reads::{DatabaseReads, HerokuReads};
-use super::secret::{Redactor, Secret, login};
+use super::secret::{Redactor, Secret};
 use super::writes::DatabaseWrites;
 
 /// What the world is opened with. Read from flags and environment by the command line, and by nobody else.
@@ -220,11 +221,6 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
 
 fn name_of<'a>(app: &'a super::facts::App, asked: &'a str) -> &'a str {
     if app.name.is_empty() { asked } else { &app.name }
-}
-
-/// Where pages are, for records: a login in it is for the probe alone.
-fn without_login(url: &str) -> String {
-    login(url).map_or_else(|| url.to_owned(), |login| url.replacen(&format!("{login}@"), "", 1))
 }
 
 /// Whether the site answers at all.

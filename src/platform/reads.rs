@@ -8,8 +8,9 @@ use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
-use super::inventory::{DatabaseSession, Figure};
+use super::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 use super::lock::LockState;
+use super::pages::PageAnswer;
 use crate::health::{DatabaseReading, PageReading, Reading};
 
 /// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
@@ -39,6 +40,11 @@ pub trait HerokuReads: Send + Sync {
     fn recent_logs(&self, lines: u32, dyno: Option<&str>) -> Result<Vec<LogLine>, Fault>;
     /// One page probe of `path` against the site.
     fn probe_page(&self, path: &str) -> Reading<PageReading>;
+    /// Asks for one page, with GET and without credentials: a path of the site, or a whole URL. Bounded by 10 s and by
+    /// 256 KiB of its body.
+    fn ask_page(&self, address: &str) -> PageAnswer;
+    /// Where pages are asked for, without a login; `None` when they are not measured in this run.
+    fn pages_url(&self) -> Option<String>;
     /// Value of `WEB_CONCURRENCY`, when set.
     fn web_concurrency(&self) -> Result<Option<u64>, Fault>;
     /// API calls made so far.
@@ -75,6 +81,8 @@ pub trait DatabaseReads: Send + Sync {
     fn counters(&self) -> Result<Vec<Figure>, Fault>;
     /// The server's settings of connections, timeouts and locks.
     fn settings(&self) -> Result<Vec<Figure>, Fault>;
+    /// The answer to a question that is known by name: one read-only statement, 500 ms and 20 rows at most.
+    fn answer(&self, query: NamedQuery) -> Result<Answer, Fault>;
     /// The SQL that a kill of these sessions by `rule` would send, for previews.
     fn kill_sql(&self, victims: &[super::change::Victim], rule: &KillRule) -> String;
     /// The time to leave between two samples where `wanted` is wished: longer while the account's hourly limit of

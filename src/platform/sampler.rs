@@ -210,7 +210,7 @@ mod tests {
     use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
     use crate::platform::git::{Tree, TreeOptions};
     use crate::platform::heroku::{Heroku, HerokuOptions};
-    use crate::platform::inventory::{DatabaseSession, Figure};
+    use crate::platform::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
     use crate::platform::reads::DatabaseReads;
     use crate::platform::secret::{Redactor, Secret};
 
@@ -250,6 +250,9 @@ mod tests {
             Err(self.nothing())
         }
         fn settings(&self) -> Result<Vec<Figure>, Fault> {
+            Err(self.nothing())
+        }
+        fn answer(&self, _: NamedQuery) -> Result<Answer, Fault> {
             Err(self.nothing())
         }
         fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {

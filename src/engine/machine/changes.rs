@@ -158,8 +158,13 @@ impl Machine {
         let step = Arc::clone(&frame.step);
         let (changed, released) = (frame.changed, frame.released);
         self.learn(now, &step.id, &done);
+        let unmet = done.unmet.clone();
         if let Some(frame) = self.frames.last_mut() {
             frame.done = Some(done);
+        }
+        if let Some(why) = unmet {
+            self.shut(now, why, events);
+            return;
         }
         let awaited = match &step.body {
             Body::Verb(action) => action.awaits(),

@@ -279,6 +279,11 @@ impl Machine {
         &self.outputs
     }
 
+    /// Samples count from here on: those before were taken before the last change, or while old dynos still ran.
+    pub const fn counts_from(&self) -> Moment {
+        self.counts_from
+    }
+
     /// Every change made so far, oldest first.
     pub fn made(&self) -> &[Made] {
         &self.made

@@ -14,11 +14,28 @@ use crate::platform::error::{Fault, FaultKind};
 use crate::platform::facts::{
     App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
 };
+use crate::platform::pages::{PageAnswer, is_whole, without_login};
 use crate::platform::reads::HerokuReads;
 use crate::platform::secret::{Secret, login};
 
 /// Bytes of a page that are looked at.
-const PAGE_BYTES: u64 = 64 << 10;
+const PAGE_BYTES: u64 = 256 << 10;
+
+/// Why a page says nothing of the app.
+const MAINTENANCE: &str = "maintenance mode is on: the router answers 503 to everybody";
+
+/// Why a page was not answered, without its address, which may hold a login.
+fn without_address(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        format!("no answer within {} s", PAGE_TIMEOUT.as_secs())
+    } else if error.is_builder() {
+        "this is no address of a page".to_owned()
+    } else if error.is_connect() {
+        "no connection to it".to_owned()
+    } else {
+        "the connection was lost".to_owned()
+    }
+}
 
 impl Heroku {
     /// The account's e-mail: a cheap check of the token.
@@ -250,33 +267,59 @@ impl HerokuReads for Heroku {
     }
 
     fn probe_page(&self, path: &str) -> Reading<PageReading> {
-        let Some(base) = &self.options.pages_url else {
+        if self.options.pages_url.is_none() {
             return Reading::Unknown("pages are not measured".to_owned());
-        };
-        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
-        let began = self.options.clock.now();
+        }
+        let answer = self.ask_page(path);
+        if answer.maintenance {
+            // The router's own page: neither a sick app nor a healthy one.
+            return Reading::Unknown(MAINTENANCE.to_owned());
+        }
         let mut reading = PageReading::default();
-        match self.page_client().get(url).timeout(PAGE_TIMEOUT).send() {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                let mut body = Vec::new();
-                let whole = response.take(PAGE_BYTES).read_to_end(&mut body).is_ok();
-                let body = String::from_utf8_lossy(&body);
-                if status == 503 && self.in_maintenance() {
-                    // The router's own page: neither a sick app nor a healthy one.
-                    let why = "maintenance mode is on: the router answers 503 to everybody";
-                    return Reading::Unknown(why.to_owned());
-                }
-                if status >= 500 || !whole {
-                    reading.failed = 1;
-                    reading.database_errors = u64::from(Exhaustion::shown_by(&body).is_some());
-                } else {
-                    reading.ok_ms.push(self.options.clock.now().since(began).as_secs_f64() * 1000.0);
-                }
-            }
-            Err(_) => reading.failed = 1,
+        if answer.is_ok() {
+            reading.ok_ms.push(answer.took_ms);
+        } else {
+            reading.failed = 1;
+            reading.database_errors = u64::from(answer.exhausted);
         }
         Reading::Measured(reading)
+    }
+
+    fn ask_page(&self, address: &str) -> PageAnswer {
+        let Some(url) = self.page_address(address) else {
+            return PageAnswer::none("pages are not measured in this run".to_owned(), 0.0);
+        };
+        let began = self.options.clock.now();
+        let took = || self.options.clock.now().since(began).as_secs_f64() * 1000.0;
+        let response = match self.page_client().get(url).timeout(PAGE_TIMEOUT).send() {
+            Ok(response) => response,
+            Err(error) => return PageAnswer::none(without_address(&error), took()),
+        };
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let whole = response.take(PAGE_BYTES).read_to_end(&mut body);
+        let took_ms = took();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let maintenance = status == 503 && !is_whole(address) && self.in_maintenance();
+        let why = match whole {
+            Ok(_) => maintenance.then(|| MAINTENANCE.to_owned()),
+            Err(_) => Some("the answer was cut short, or came too slowly".to_owned()),
+        };
+        let failed = status >= 500 || why.is_some();
+        PageAnswer {
+            status: Some(status),
+            took_ms,
+            bytes: body.len() as u64,
+            // A page that was answered well may hold such words as its content.
+            exhausted: failed && Exhaustion::shown_by(&body).is_some(),
+            body,
+            maintenance,
+            why,
+        }
+    }
+
+    fn pages_url(&self) -> Option<String> {
+        self.options.pages_url.as_deref().map(without_login)
     }
 
     fn web_concurrency(&self) -> Result<Option<u64>, Fault> {
@@ -300,9 +343,16 @@ impl HerokuReads for Heroku {
 impl Heroku {
     /// Whether the site answers anything at all, errors included.
     pub(in crate::platform) fn page_answers(&self, path: &str) -> bool {
-        let Some(base) = &self.options.pages_url else { return false };
-        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
-        self.page_client().get(url).timeout(PAGE_TIMEOUT).send().is_ok()
+        self.ask_page(path).status.is_some()
+    }
+
+    /// The URL of a page: a whole one as it is, a path at where pages are measured.
+    fn page_address(&self, address: &str) -> Option<String> {
+        if is_whole(address) {
+            return Some(address.to_owned());
+        }
+        let base = self.options.pages_url.as_ref()?;
+        Some(format!("{}/{}", base.trim_end_matches('/'), address.trim_start_matches('/')))
     }
 }
 

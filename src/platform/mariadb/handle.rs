@@ -20,7 +20,7 @@ use crate::platform::change::{Effect, KillRule, Victim};
 use crate::platform::clock::Clock;
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
 use crate::platform::facts::{Census, DatabaseFacts, IdleSession};
-use crate::platform::inventory::{DatabaseSession, Figure};
+use crate::platform::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 use crate::platform::lock::{Card, LockState};
 use crate::platform::reads::DatabaseReads;
 use crate::platform::writes::DatabaseWrites;
@@ -355,6 +355,10 @@ impl DatabaseReads for Database {
 
     fn settings(&self) -> Result<Vec<Figure>, Fault> {
         self.read("reading the server's settings", None, Session::settings)
+    }
+
+    fn answer(&self, query: NamedQuery) -> Result<Answer, Fault> {
+        self.read(&format!("asking for {}", query.name()), None, move |session| session.answer(query))
     }
 
     fn kill_sql(&self, victims: &[Victim], rule: &KillRule) -> String {

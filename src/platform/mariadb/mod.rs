@@ -14,6 +14,7 @@ mod handle;
 mod inventory;
 mod kill;
 mod lock;
+mod named;
 mod options;
 mod owner;
 mod question;
