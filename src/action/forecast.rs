@@ -25,11 +25,16 @@ fn now(scene: &Scene<'_>) -> String {
 /// A step that starts every dyno anew while the old ones may still run. `None` when the app has no dynos, or the
 /// database is not used.
 pub(crate) fn overlap(scene: &Scene<'_>) -> Option<Forecast> {
+    overlap_of(scene, scene.observer.processes().ok().flatten())
+}
+
+/// The same, where the new dynos run this many processes each.
+pub(crate) fn overlap_of(scene: &Scene<'_>, processes: Option<u64>) -> Option<Forecast> {
     scene.observer.database()?;
     let dynos = count(scene, Metric::DynosWanted).filter(|dynos| *dynos > 0)?;
     let limit = count(scene, Metric::Limit);
     let now = now(scene);
-    let Some(processes) = scene.observer.processes().ok().flatten() else {
+    let Some(processes) = processes else {
         let basis = format!(
             "{now}; old and new dynos overlap for up to 30 s; WEB_CONCURRENCY is not set, so the new share is measured when reached"
         );

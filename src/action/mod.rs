@@ -4,8 +4,11 @@
 //! asks to be called again later, or says that it is done. The engine performs changes. A verb must never hold an
 //! actuator, print, wait, or know which runbook it stands in.
 
+mod addon;
 mod check;
+mod config;
 mod confirm;
+mod cost;
 mod deploy;
 mod diagnose;
 mod diagnosis;
@@ -65,5 +68,7 @@ verbs![
     revert::Revert,
     run::Run,
     maintenance::Maintenance,
+    config::Config,
+    addon::Addon,
     confirm::Confirm,
 ];

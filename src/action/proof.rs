@@ -230,15 +230,14 @@ pub(crate) fn await_release(
             wait(format!("release v{} to succeed (its release phase runs)", newest.version))
         }
         ReleaseStatus::Failed | ReleaseStatus::Expired => {
-            let fault = Fault::new(
-                FaultKind::Refused,
-                what,
-                "its release phase failed; the release before it stays live, although git has the commit",
-            )
-            .hint("`heroku releases:output` shows what the release phase printed")
-            .hint(
-                "after the cause is mended, run this again: a push alone would say \"Everything up-to-date\"",
-            );
+            let why = "its release phase failed; the release before it stays live";
+            let output = "`heroku releases:output` shows what the release phase printed";
+            let fault = match commit {
+                Some(_) => Fault::new(FaultKind::Refused, what, format!("{why}, although git has the commit"))
+                    .hint(output)
+                    .hint("after the cause is mended, run this again: a push alone would say \"Everything up-to-date\""),
+                None => Fault::new(FaultKind::Refused, what, why).hint(output),
+            };
             Err(Failure { evidence: release_log(scene), fault })
         }
         ReleaseStatus::Other(word) => {

@@ -19,6 +19,7 @@ pub struct Scale {
     kind: Param<String>,
     to: Param<u64>,
     never_up: Option<Param<bool>>,
+    never_down: Option<Param<bool>>,
     /// Only from this number.
     from: Option<Param<u64>>,
 }
@@ -38,6 +39,7 @@ impl Verb for Scale {
                 "Refuse unless this many are wanted now: somebody else has scaled meanwhile.",
             ),
             optional("never_up", Kind::Truth, "Do nothing when fewer run already. Default: false."),
+            optional("never_down", Kind::Truth, "Do nothing when more run already. Default: false."),
         ],
         short: None,
         empty: false,
@@ -51,7 +53,8 @@ impl Verb for Scale {
     fn read(reading: &mut Reading<'_, '_>) -> Option<Self> {
         let kind = reading.param("type").unwrap_or_else(|| Param::fixed("web".to_owned()));
         let (to, from) = (reading.param("to"), reading.param("from"));
-        Some(Self { kind, to: to?, never_up: reading.param("never_up"), from })
+        let (never_up, never_down) = (reading.param("never_up"), reading.param("never_down"));
+        Some(Self { kind, to: to?, never_up, never_down, from })
     }
 }
 
@@ -61,8 +64,10 @@ impl Scale {
     }
 
     fn nothing_to_do(&self, quantity: u64) -> bool {
-        let never_up = self.never_up.as_ref().is_some_and(|never_up| never_up.or(false));
-        quantity == self.to() || (never_up && quantity < self.to())
+        let said = |never: &Option<Param<bool>>| never.as_ref().is_some_and(|never| never.or(false));
+        quantity == self.to()
+            || (said(&self.never_up) && quantity < self.to())
+            || (said(&self.never_down) && quantity > self.to())
     }
 
     fn row(&self, scene: &Scene<'_>, formation: Vec<Formation>) -> Result<Formation, Failure> {
@@ -133,6 +138,7 @@ impl Action for Scale {
         self.kind.bind(bindings, &mut faults);
         self.to.bind_within(bindings, &(1..=100), &mut faults);
         super::param::bind_some(&mut self.never_up, bindings, &mut faults);
+        super::param::bind_some(&mut self.never_down, bindings, &mut faults);
         if let Some(from) = &mut self.from {
             from.bind_within(bindings, &(0..=100), &mut faults);
         }

@@ -59,6 +59,18 @@ pub(super) fn database_url(
     }
 }
 
+/// A secret that a runbook names by its variable: its value, `_FILE` or `_COMMAND`.
+pub(super) fn variable(name: &str, token: &Secret, notice: &dyn Fn(&str)) -> Result<Secret, Fault> {
+    named(name, Some(token), notice)?.map(|found| found.secret).ok_or_else(|| {
+        Fault::new(
+            FaultKind::Credentials,
+            format!("reading the environment variable {name}, which the runbook names"),
+            "it is not set, or empty",
+        )
+        .hint(format!("`export {name}=…`, or {name}_FILE, or {name}_COMMAND; docs/secrets.md tells how"))
+    })
+}
+
 /// The secret of `variable`: its value wins; else the one place that `variable_FILE` or `variable_COMMAND` names.
 fn named(variable: &str, token: Option<&Secret>, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> {
     if let Some(value) = text(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())

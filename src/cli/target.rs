@@ -120,6 +120,10 @@ pub(super) fn open_target(
         return Err(Stop::unusable(&fault));
     }
     let folder = args.folder.canonicalize().unwrap_or_else(|_| args.folder.clone());
+    let variables = {
+        let (token, notice) = (token.clone(), Arc::clone(&notice));
+        Arc::new(move |name: &str| credentials::variable(name, &token, &*notice))
+    };
     let opened = open(Credentials {
         api_url: environment::api_url(),
         git_url,
@@ -129,6 +133,7 @@ pub(super) fn open_target(
         database,
         pages: args.url.clone().or_else(|| environment::text("RUNBOOK_APP_URL")),
         secret_variables,
+        variables,
         redactor: Redactor::default(),
         clock,
         notice,

@@ -36,15 +36,26 @@ enum Fate {
     Late,
 }
 
+/// Inputs that a runbook needs to get anywhere.
+const INPUTS: [(&str, &[(&str, &str)]); 3] = [
+    ("add-cache", &[("up_to", "5")]),
+    ("scale-up", &[("to", "3"), ("room", "90%")]),
+    ("upgrade-plan", &[("plan", "larger"), ("up_to", "100")]),
+];
+/// What a person says yes to when a plan is taken back.
+const CONSENT: &str = "jawsdb-maria:leopard costs $50 a month, and jawsdb-maria:larger costs $90 a month now";
+
 fn plan_of(name: &str, text: &str) -> Plan {
     let source = Source::new(name, text);
+    let given = INPUTS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, given)| given);
+    let given: Vec<_> = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let checked = check(&source).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
     build(PlanRecord {
         tool: "test".into(),
         runbook: name.into(),
         source: "embedded".into(),
         text: text.into(),
-        inputs: bind_inputs(&checked.runbook.inputs, &[]).unwrap_or_else(|faults| panic!("{faults:?}")),
+        inputs: bind_inputs(&checked.runbook.inputs, &given).unwrap_or_else(|faults| panic!("{faults:?}")),
         selection: Selection::default(),
         target: Target { app: "wiki".into(), database: Some("wiki".into()), ..Target::default() },
         ..PlanRecord::default()
@@ -74,6 +85,7 @@ impl Play {
 
     fn config(&self) -> Config {
         let facts = RunFacts {
+            consents: vec![CONSENT.to_owned()],
             live_at_start: self.world.observer().running().ok().and_then(|running| running.commit),
             ..RunFacts::default()
         };
@@ -246,21 +258,23 @@ fn a_crash_at_every_entry_of_every_shipped_runbook_comes_to_the_same_end_and_not
             rows.push(crash_everywhere(&format!("{name}: {world}"), &plan, leak, &|_| {}));
         }
     }
-    // Taking a deploy back.
-    let deploy = EMBEDDED.iter().find(|(name, _)| *name == "deploy-fix").unwrap_or(&EMBEDDED[0]);
-    let deploy = Arc::new(plan_of(deploy.0, deploy.1));
-    let mut deployed = Play::new(Leak::Code, &deploy);
-    deployed.begin(None, Fate::Unsent);
-    let ledger = Ledger::of(deployed.history.iter().map(|(_, event)| event));
-    let made = ledger.made();
-    let text = undo("r", "wiki", made).text.unwrap_or_else(|| panic!("nothing to undo: {made:?}"));
-    let plan = Arc::new(plan_of("undo", &text));
-    rows.push(crash_everywhere("undo of deploy-fix", &plan, Leak::Code, &|play| {
-        for (change, _, _) in made {
-            play.world.apply(change);
-        }
-    }));
-    assert_eq!(rows.len(), EMBEDDED.len() * 3 + 1);
+    // Taking a run back.
+    let undone = ["deploy-fix", "limit-workers", "scale-down", "upgrade-plan"];
+    for name in undone {
+        let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) else { panic!("no {name}") };
+        let mut done = Play::new(Leak::Code, &Arc::new(plan_of(name, text)));
+        done.begin(None, Fate::Unsent);
+        let ledger = Ledger::of(done.history.iter().map(|(_, event)| event));
+        let made = ledger.made();
+        let text = undo("r", "wiki", made).text.unwrap_or_else(|| panic!("nothing to undo: {made:?}"));
+        let plan = Arc::new(plan_of("undo", &text));
+        rows.push(crash_everywhere(&format!("undo of {name}"), &plan, Leak::Code, &|play| {
+            for (change, _, _) in made {
+                play.world.apply(change);
+            }
+        }));
+    }
+    assert_eq!(rows.len(), EMBEDDED.len() * 3 + undone.len());
     TABLE.only(&rows.iter().map(String::as_str).collect::<Vec<_>>());
 }
 

@@ -54,8 +54,9 @@ pub fn differences(before: &Sight, now: &Sight, own: &[Made], wall: jiff::Timest
             ));
         }
     }
-    let restarted_by_us =
-        own.iter().any(|made| !made.change.is_local() && !matches!(made.change, Change::Kill { .. }));
+    let restarted_by_us = own.iter().any(|made| {
+        !made.change.is_local() && !matches!(made.change, Change::Kill { .. } | Change::Maintenance { .. })
+    });
     // A release and a new quantity start dynos: they are named already.
     if found.is_empty() && !restarted_by_us && restarted(before, now, wall) {
         found.push("every dyno was restarted".to_owned());
@@ -123,7 +124,7 @@ fn made_it(made: (&Change, &Effect), release: &Release, commit: Option<&str>) ->
             release.description == format!("Rollback to v{version}")
         }
         (Change::Promote { commit: promoted, .. }, Effect::FoundDone) => commit == Some(promoted.as_str()),
-        _ => false,
+        _ => made.0.is_told_by(made.1, &release.description),
     }
 }
 

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -82,6 +83,19 @@ fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
     Ok(bin)
 }
 
+/// What a provider does when its database gets another plan.
+fn limiter(overseer: String) -> Arc<dyn Fn(u32) + Send + Sync> {
+    Arc::new(move |limit| {
+        let Ok(opts) = mysql::Opts::from_url(&overseer) else { return };
+        let opts = mysql::OptsBuilder::from_opts(opts).prefer_socket(false);
+        #[expect(clippy::disallowed_methods, reason = "the provider's side of the database")]
+        let conn = mysql::Conn::new(opts);
+        if let Ok(mut conn) = conn {
+            let _ = conn.query_drop(format!("SET GLOBAL max_connections = {limit}"));
+        }
+    })
+}
+
 impl Site {
     /// Builds everything and waits until the incident is there.
     ///
@@ -128,6 +142,7 @@ impl Site {
             habits: habits.environment(grace),
             path: stand_ins(&options.dir)?,
             time_scale: options.time_scale,
+            limit: limiter(server.overseer_url()),
             watch: watch.told(),
         })?;
         repository.add_remote(&format!("{}/{APP}.git", platform.git_url()))?;

@@ -23,13 +23,16 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
     let mut steps = Vec::new();
     // Releases follow one another: going back to what was live before the first takes back all of them.
     let first_release = made.iter().find(|(change, _, effect)| change.has_released(effect));
+    let other_code = made.iter().any(|(change, _, effect)| change.has_released_code(effect));
     let mut released = false;
     let mut scaled = BTreeSet::new();
-    let mut switched = false;
+    let (mut switched, mut configured) = (false, false);
+    let mut planned = BTreeSet::new();
     for (change, before, effect) in made.iter().rev() {
         let number = steps.len() + 1;
         match change {
-            _ if change.has_released(effect) => {
+            // Going back to a release brings its config vars back, too.
+            _ if change.has_released(effect) && other_code => {
                 if std::mem::replace(&mut released, true) {
                     continue;
                 }
@@ -65,6 +68,32 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
                     )),
                 }
             }
+            Change::Config { .. } if std::mem::replace(&mut configured, true) => {}
+            Change::Config { .. } => match config_back(made) {
+                Some(step) => steps.push(step.replace("undo-N", &format!("undo-{number}"))),
+                None => told.cannot.push(format!(
+                    "{}: which release was live before was not readable; `heroku releases --app {app}` lists them",
+                    change.past(effect)
+                )),
+            },
+            Change::ChangePlan { addon, .. } => {
+                if !planned.insert(addon) {
+                    continue;
+                }
+                let first = made.iter().find_map(|(change, before, _)| match change {
+                    Change::ChangePlan { addon: other, .. } if other == addon => Some(before.plan.clone()),
+                    _ => None,
+                });
+                match first.flatten() {
+                    Some(was) => steps.push(format!(
+                        "  - id: undo-{number}-plan\n    name: {name}\n    addon: {{ change: {addon}, to: {was} }}\n    gate: {{ until: live, for: 3s, within: 10m }}\n",
+                        name = word(&format!("{addon} back to its plan {was}")),
+                        addon = word(addon),
+                        was = word(&was),
+                    )),
+                    None => told.cannot.push(format!("{}: the plan before was not readable", change.past(effect))),
+                }
+            }
             Change::Maintenance { on } => {
                 if std::mem::replace(&mut switched, true) {
                     continue;
@@ -96,7 +125,7 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
             },
             Change::Push { .. } => {}
             Change::Restart { .. } | Change::Kill { .. } | Change::Command { .. } | Change::Rollback { .. }
-            | Change::Promote { .. } => {
+            | Change::Promote { .. } | Change::CreateAddon { .. } => {
                 told.cannot.push(format!("{}: {}", change.past(effect), change.way_back(app, before, effect)));
             }
         }
@@ -108,6 +137,28 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
         ));
     }
     told
+}
+
+/// The step that puts config vars back to what they were before the first change of them. What that was is a secret: it
+/// is read from Heroku, which keeps it with the release of then.
+fn config_back(made: &[(Change, Before, Effect)]) -> Option<String> {
+    let of_config = |(change, before, effect): &(Change, Before, Effect)| match change {
+        Change::Config { vars } => Some((vars.clone(), before.live_release, effect.clone())),
+        _ => None,
+    };
+    let changes: Vec<_> = made.iter().filter_map(of_config).collect();
+    let version = changes.first()?.1?;
+    let names: BTreeSet<&str> =
+        changes.iter().flat_map(|(vars, _, _)| vars.keys().map(String::as_str)).collect();
+    let names = names.into_iter().map(word).collect::<Vec<_>>().join(", ");
+    // Only the last of them tells what each is now, and only it is known to be nobody else's.
+    let unless = match changes.last()?.2 {
+        Effect::Released { version } => format!(", unchanged_since: {version}"),
+        _ => String::new(),
+    };
+    Some(format!(
+        "  - id: undo-N-config\n    name: {names} as in release v{version}\n    config: {{ restore: [{names}], as_of: {version}{unless} }}\n    gate: {{ until: live, for: 2s, within: 3m }}\n"
+    ))
 }
 
 /// A process type as YAML takes it: what comes from outside is quoted.
@@ -124,7 +175,7 @@ fn word(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::plan::check;
-    use crate::platform::{DynoScope, KillRule};
+    use crate::platform::{ConfigValue, DynoScope, KillRule};
     use crate::source::{Source, render};
 
     fn push(live: u64) -> (Change, Before, Effect) {
@@ -189,6 +240,44 @@ mod tests {
         assert_eq!(steps(&[mode(true, Some(false)), mode(false, Some(true))]), (Vec::new(), 0));
         assert_eq!(steps(&[mode(true, None)]), (Vec::new(), 1));
         assert!(undo("r", "wiki", &[mode(false, Some(true))]).text.unwrap().contains("maintenance: on"));
+    }
+
+    fn config(name: &str, live: Option<u64>, made: Option<u64>) -> (Change, Before, Effect) {
+        let vars = std::collections::BTreeMap::from([(name.to_owned(), ConfigValue::Text("1".to_owned()))]);
+        let effect = made.map_or(Effect::FoundDone, |version| Effect::Released { version });
+        (Change::Config { vars }, Before { live_release: live, ..Before::default() }, effect)
+    }
+
+    #[test]
+    fn config_vars_go_back_by_the_release_of_before_and_with_the_code_when_that_goes_back() {
+        let text = |made: &[_]| undo("r", "wiki", made).text.unwrap();
+        let (a, b) = (config("A", Some(7), Some(8)), config("B", Some(8), Some(9)));
+        assert_eq!(steps(&[a.clone(), b.clone()]), (vec!["undo-1-config".to_owned()], 0));
+        let both = text(&[a.clone(), b]);
+        assert!(both.contains("restore: [A, B], as_of: 7, unchanged_since: 9"), "{both}");
+        assert!(
+            text(&[config("A", Some(7), None)]).contains("as_of: 7 }"),
+            "which release it made is not known"
+        );
+        assert_eq!(steps(&[config("A", None, Some(8))]), (Vec::new(), 1));
+        assert_eq!(steps(&[a.clone(), push(8)]), (vec!["undo-1-release".to_owned()], 0));
+        assert!(text(&[a, push(8)]).contains("to: 7"));
+    }
+
+    #[test]
+    fn a_plan_goes_back_and_an_add_on_stays() {
+        let of = |plan: &str| Effect::Addon { name: "db-1".into(), plan: plan.into() };
+        let change = |to: &str, was: Option<&str>| {
+            let before = Before { plan: was.map(str::to_owned), ..Before::default() };
+            (Change::ChangePlan { addon: "db-1".into(), plan: to.into() }, before, of(to))
+        };
+        let made = [change("db:b", Some("db:a")), change("db:c", Some("db:b"))];
+        assert_eq!(steps(&made), (vec!["undo-1-plan".to_owned()], 0));
+        assert!(undo("r", "wiki", &made).text.unwrap().contains("change: db-1, to: 'db:a'"));
+        assert_eq!(steps(&[change("db:b", None)]), (Vec::new(), 1));
+        let created = Change::CreateAddon { plan: "redis:mini".into(), name: None };
+        let told = undo("r", "wiki", &[(created, Before::default(), of("redis:mini"))]);
+        assert!(told.text.is_none() && told.cannot[0].contains("heroku addons:destroy db-1"), "{told:?}");
     }
 
     #[test]

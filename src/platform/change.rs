@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::{self, ConfigVars};
 use crate::health::{Unit, Value};
 
 /// One change to the world outside.
@@ -29,6 +30,25 @@ pub enum Change {
     Maintenance {
         /// On, or off.
         on: bool,
+    },
+    /// Set or remove config vars: one release, which restarts every dyno.
+    Config {
+        /// What each is to be.
+        vars: ConfigVars,
+    },
+    /// Create an add-on.
+    CreateAddon {
+        /// `service:plan`.
+        plan: String,
+        /// Its own name; Heroku makes one up without.
+        name: Option<String>,
+    },
+    /// Change the plan of an add-on.
+    ChangePlan {
+        /// The add-on's name.
+        addon: String,
+        /// `service:plan`.
+        plan: String,
     },
     /// Make a new release from an earlier release (slug and config vars of then).
     Rollback {
@@ -137,6 +157,15 @@ pub struct Before {
     /// Maintenance mode was on, for a change of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<bool>,
+    /// Ids of the app's add-ons, for a new one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<String>,
+    /// The add-on's plan, for a change of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The measured limit of connections, for a change of plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
     /// Version of the newest release, for a rollback, promotion or push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<u64>,
@@ -196,6 +225,13 @@ pub enum Effect {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         printed: BTreeMap<String, Value>,
     },
+    /// An add-on was created, or its plan changed.
+    Addon {
+        /// Its name.
+        name: String,
+        /// Its plan now.
+        plan: String,
+    },
     /// Read back after a lost answer: it had happened.
     FoundDone,
 }
@@ -207,6 +243,10 @@ pub enum Subject {
     Quantity(String),
     /// Maintenance mode.
     Maintenance,
+    /// The plan of an add-on.
+    Plan(String),
+    /// Config vars, by their names.
+    Config(Vec<String>),
 }
 
 /// How long a request to Heroku may still land whose sender has gone: an HTTP change's own timeout.
@@ -227,6 +267,9 @@ impl Change {
             | Self::Promote { .. }
             | Self::Kill { .. }
             | Self::Push { .. }
+            | Self::Config { .. }
+            | Self::CreateAddon { .. }
+            | Self::ChangePlan { .. }
             | Self::Command { .. } => true,
             // It ends what visitors do; what it was like can still be looked at once it is off.
             Self::Maintenance { on } => *on,
@@ -242,6 +285,9 @@ impl Change {
             Self::Restart { .. }
             | Self::Scale { .. }
             | Self::Maintenance { .. }
+            | Self::Config { .. }
+            | Self::CreateAddon { .. }
+            | Self::ChangePlan { .. }
             | Self::Rollback { .. }
             | Self::Promote { .. } => HTTP_SETTLE,
             Self::Push { .. } => PUSH_SETTLE,
@@ -254,14 +300,35 @@ impl Change {
     pub const fn has_released(&self, effect: &Effect) -> bool {
         match self {
             Self::Push { .. } => !matches!(effect, Effect::Pushed { up_to_date: true }),
-            Self::Rollback { .. } | Self::Promote { .. } => true,
+            Self::Rollback { .. } | Self::Promote { .. } | Self::Config { .. } => true,
             Self::Restart { .. }
             | Self::Scale { .. }
             | Self::Maintenance { .. }
+            // Released when the provider is ready, if at all.
+            | Self::CreateAddon { .. }
+            | Self::ChangePlan { .. }
             | Self::Kill { .. }
             | Self::Commit { .. }
             | Self::Revert { .. }
             | Self::Command { .. } => false,
+        }
+    }
+
+    /// Whether its release is one of other code: going back to the release before it takes it back.
+    pub const fn has_released_code(&self, effect: &Effect) -> bool {
+        self.has_released(effect) && !matches!(self, Self::Config { .. })
+    }
+
+    /// Whether a release of this description is one that this change makes, where only its description tells.
+    pub fn is_told_by(&self, effect: &Effect, description: &str) -> bool {
+        let named = |plan: &str| plan.split(':').next().is_some_and(|service| description.contains(service));
+        match (self, effect) {
+            (Self::Config { vars }, _) => config::describes(description, vars),
+            (Self::CreateAddon { plan, .. } | Self::ChangePlan { plan, .. }, Effect::Addon { name, .. }) => {
+                description.contains(name.as_str()) || named(plan)
+            }
+            (Self::CreateAddon { plan, .. } | Self::ChangePlan { plan, .. }, _) => named(plan),
+            _ => false,
         }
     }
 
@@ -275,7 +342,10 @@ impl Change {
         match self {
             Self::Scale { kind, .. } => Some(Subject::Quantity(kind.clone())),
             Self::Maintenance { .. } => Some(Subject::Maintenance),
+            Self::ChangePlan { addon, .. } => Some(Subject::Plan(addon.clone())),
+            Self::Config { vars } => Some(Subject::Config(vars.keys().cloned().collect())),
             Self::Restart { .. }
+            | Self::CreateAddon { .. }
             | Self::Rollback { .. }
             | Self::Promote { .. }
             | Self::Kill { .. }
@@ -298,6 +368,14 @@ impl Change {
                 )
             }
             Self::Maintenance { on } => format!(r#"PATCH /apps/{app} {{"maintenance":{on}}}"#),
+            Self::Config { vars } => format!("PATCH /apps/{app}/config-vars {}", config::shown(vars)),
+            Self::CreateAddon { plan, name } => {
+                let name = name.as_ref().map_or(String::new(), |name| format!(r#","name":"{name}""#));
+                format!(r#"POST /apps/{app}/addons {{"plan":"{plan}"{name}}}"#)
+            }
+            Self::ChangePlan { addon, plan } => {
+                format!(r#"PATCH /apps/{app}/addons/{addon} {{"plan":"{plan}"}}"#)
+            }
             Self::Rollback { release, version } => {
                 format!(r#"POST /apps/{app}/releases {{"release":"{release}"}} (v{version})"#)
             }
@@ -332,6 +410,12 @@ impl Change {
             Self::Scale { kind, quantity } => format!("scaled {kind} to {quantity}"),
             Self::Maintenance { on: true } => "switched maintenance mode ON".to_owned(),
             Self::Maintenance { on: false } => "switched maintenance mode off".to_owned(),
+            Self::Config { vars } => format!("changed the config vars {}", config::names(vars)),
+            Self::CreateAddon { plan, .. } => match effect {
+                Effect::Addon { name, .. } => format!("created the add-on {name} ({plan})"),
+                _ => format!("created an add-on of {plan}"),
+            },
+            Self::ChangePlan { addon, plan } => format!("changed the plan of {addon} to {plan}"),
             Self::Rollback { version, .. } => format!("made a release from v{version}"),
             Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),
             Self::Kill { victims, .. } => format!("killed idle sessions ({} planned)", victims.len()),
@@ -347,7 +431,11 @@ impl Change {
         self.has_released(effect)
             || matches!(
                 self,
-                Self::Scale { .. } | Self::Maintenance { .. } | Self::Commit { .. } | Self::Revert { .. }
+                Self::Scale { .. }
+                    | Self::Maintenance { .. }
+                    | Self::ChangePlan { .. }
+                    | Self::Commit { .. }
+                    | Self::Revert { .. }
             )
     }
 
@@ -364,6 +452,23 @@ impl Change {
             Self::Maintenance { on } => {
                 format!("heroku maintenance:{} --app {app}", if *on { "off" } else { "on" })
             }
+            Self::Config { vars } => match before.live_release {
+                // What they were is a secret, and Heroku keeps it.
+                Some(version) => {
+                    format!("heroku releases:rollback v{version} --app {app} (its config vars included)")
+                }
+                None => format!("heroku releases --app {app} lists them, each with its config vars"),
+            },
+            Self::CreateAddon { .. } => {
+                let name = if let Effect::Addon { name, .. } = effect { name } else { "NAME" };
+                format!("by hand only, since its data goes with it: heroku addons:destroy {name} --app {app}")
+            }
+            Self::ChangePlan { addon, .. } => match &before.plan {
+                Some(plan) => format!("heroku addons:upgrade {addon} {plan} --app {app}"),
+                None => format!(
+                    "heroku addons:upgrade {addon} PLAN --app {app} (the plan before was not readable)"
+                ),
+            },
             Self::Rollback { .. } | Self::Promote { .. } => match before.live_release {
                 Some(version) => format!("heroku releases:rollback v{version} --app {app}"),
                 None => format!("heroku releases --app {app}, then releases:rollback"),

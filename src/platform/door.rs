@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::health::Moment;
 
+use super::addons::Addon;
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
@@ -84,6 +85,14 @@ impl Observer {
     /// When Heroku could not be asked.
     pub fn commit_of(&self, slug: &str) -> Result<Option<String>, Fault> {
         self.watch.commit(&*self.heroku, slug)
+    }
+
+    /// An add-on as seen about five seconds ago at most, if the read budget allows: for waiting.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked, or there is no such add-on.
+    pub fn addon(&self, name: &str) -> Result<Seen<Addon>, Fault> {
+        self.watch.addon(&*self.heroku, self.clock.now(), name)
     }
 
     /// Processes of a web dyno (`WEB_CONCURRENCY`), as set when the plan was made: for forecasts.
@@ -198,6 +207,9 @@ impl Actuator {
             Change::Restart { scope } => self.writers.heroku.restart(scope),
             Change::Scale { kind, quantity } => self.writers.heroku.scale(kind, *quantity),
             Change::Maintenance { on } => self.writers.heroku.maintenance(*on),
+            Change::Config { vars } => self.writers.heroku.configure(vars),
+            Change::CreateAddon { plan, name } => self.writers.heroku.create_addon(plan, name.as_deref()),
+            Change::ChangePlan { addon, plan } => self.writers.heroku.change_plan(addon, plan),
             Change::Rollback { release, .. } => self.writers.heroku.rollback(release),
             Change::Promote { slug, commit } => {
                 self.writers.heroku.promote(slug, &format!("Deploy {}", commit.get(..8).unwrap_or(commit)))

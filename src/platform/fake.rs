@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::addons::{Addon, AddonPlan, Price};
 use super::change::{Change, DynoScope, Effect, KillRule, Victim};
 use super::clock::Clock;
+use super::config::{ConfigDifference, ConfigValue, ConfigVars};
 use super::door::Observer;
 use super::error::Fault;
 use super::facts::{
@@ -54,6 +56,13 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     later: Vec<(u64, Change)>,
     number: u64,
+    config: BTreeMap<String, String>,
+    /// The config of each release.
+    configs: BTreeMap<u64, BTreeMap<String, String>>,
+    addons: Vec<Addon>,
+    /// Add-ons that are being provisioned, until then.
+    provisioning: Vec<(u64, String)>,
+    limit: u64,
 }
 
 /// The world.
@@ -69,6 +78,8 @@ pub(crate) struct End {
     pub(crate) head: String,
     pub(crate) remote: String,
     pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) plans: Vec<String>,
 }
 
 impl World {
@@ -92,6 +103,11 @@ impl World {
             counts: BTreeMap::new(),
             later: Vec::new(),
             number: 4,
+            config: BTreeMap::from([("WEB_CONCURRENCY".to_owned(), "8".to_owned())]),
+            configs: BTreeMap::new(),
+            addons: vec![addon("db-1", "jawsdb-maria:leopard", "provisioned", 0)],
+            provisioning: Vec::new(),
+            limit: LIMIT,
         };
         state.releases.push(release(4, "Deploy", &sha(0)));
         state.slugs.insert(slug(&sha(0)), sha(0));
@@ -107,6 +123,7 @@ impl World {
         for (_, change) in due {
             state.apply(&change);
         }
+        state.provision();
         state
     }
 
@@ -139,6 +156,8 @@ impl World {
             head: state.commits.last().map(|(sha, _)| sha.clone()).unwrap_or_default(),
             remote: state.remote.clone(),
             counts: state.counts.clone(),
+            config: state.config.clone(),
+            plans: state.addons.iter().map(|addon| addon.plan.clone()).collect(),
         }
     }
 
@@ -151,7 +170,7 @@ impl World {
             at: Moment(state.now),
             database: DatabaseReading::Measured(DatabaseSample {
                 connected: used,
-                server_limit: LIMIT,
+                server_limit: state.limit,
                 own: used,
                 visible: used,
                 sleeping: state.idle,
@@ -211,9 +230,43 @@ impl State {
             release.current = false;
         }
         self.slugs.insert(slug(commit), commit.to_owned());
-        self.releases.push(release(self.number, description, commit));
+        let created_at = wall(self.now).to_string();
+        self.releases.push(Release { created_at, ..release(self.number, description, commit) });
+        self.configs.insert(self.number, self.config.clone());
         self.boot();
         self.number
+    }
+
+    /// What each config var is to be.
+    fn wanted(&self, vars: &ConfigVars) -> Vec<(String, Option<String>)> {
+        let value = |key: &String, value: &ConfigValue| match value {
+            ConfigValue::Text(text) => Some(text.clone()),
+            ConfigValue::Variable(name) => Some(format!("value of {name}")),
+            ConfigValue::Release(version) => {
+                self.configs.get(version).and_then(|then| then.get(key).cloned())
+            }
+            ConfigValue::Unset => None,
+        };
+        vars.iter().map(|(key, wanted)| (key.clone(), value(key, wanted))).collect()
+    }
+
+    /// Add-ons become ready: they set their config vars, which is a release.
+    fn provision(&mut self) {
+        let now = self.now;
+        let ready: Vec<_> = self.provisioning.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, name) in ready {
+            let mut set = Vec::new();
+            for addon in self.addons.iter_mut().filter(|addon| addon.name == name) {
+                "provisioned".clone_into(&mut addon.state);
+                addon.updated_at = wall(now).to_string();
+                set.extend(addon.config_vars.iter().map(|var| (var.clone(), "url".to_owned())));
+            }
+            if !set.is_empty() {
+                self.config.extend(set);
+                let live = self.live_commit();
+                self.make_release(&format!("@ref:{name} completed provisioning"), &live);
+            }
+        }
     }
 
     fn apply(&mut self, change: &Change) -> Effect {
@@ -221,6 +274,9 @@ impl State {
             Change::Restart { .. } => "restart",
             Change::Scale { .. } => "scale",
             Change::Maintenance { .. } => "maintenance",
+            Change::Config { .. } => "config",
+            Change::CreateAddon { .. } => "create add-on",
+            Change::ChangePlan { .. } => "change plan",
             Change::Rollback { .. } => "rollback",
             Change::Promote { .. } => "promote",
             Change::Kill { .. } => "kill",
@@ -244,9 +300,45 @@ impl State {
                 self.maintenance = *on;
                 Effect::Accepted
             }
+            Change::Config { vars } => {
+                let wanted = self.wanted(vars);
+                if wanted.iter().all(|(key, value)| self.config.get(key) == value.as_ref()) {
+                    return Effect::Accepted;
+                }
+                for (key, value) in wanted {
+                    match value {
+                        Some(value) => drop(self.config.insert(key, value)),
+                        None => drop(self.config.remove(&key)),
+                    }
+                }
+                let names: Vec<_> = vars.keys().map(String::as_str).collect();
+                let live = self.live_commit();
+                let version = self.make_release(&format!("Set {} config vars", names.join(", ")), &live);
+                Effect::Released { version }
+            }
+            Change::CreateAddon { plan, name } => {
+                let name = name.clone().unwrap_or_else(|| format!("addon-{}", self.addons.len() + 1));
+                self.addons.push(addon(&name, plan, "provisioning", self.now));
+                self.provisioning.push((self.now + 20_000, name.clone()));
+                Effect::Addon { name, plan: plan.clone() }
+            }
+            Change::ChangePlan { addon, plan } => {
+                let now = wall(self.now).to_string();
+                for known in self.addons.iter_mut().filter(|known| known.name == *addon) {
+                    known.plan.clone_from(plan);
+                    known.updated_at.clone_from(&now);
+                }
+                self.limit = 2 * LIMIT;
+                let live = self.live_commit();
+                self.make_release(&format!("Change plan of {addon}"), &live);
+                Effect::Addon { name: addon.clone(), plan: plan.clone() }
+            }
             Change::Rollback { version, .. } => {
                 let slug = self.releases.iter().find(|r| r.version == *version).and_then(|r| r.slug.clone());
                 let commit = slug.and_then(|slug| self.slugs.get(&slug).cloned()).unwrap_or_default();
+                if let Some(then) = self.configs.get(version) {
+                    self.config.clone_from(then);
+                }
                 let version = self.make_release(&format!("Rollback to v{version}"), &commit);
                 Effect::Released { version }
             }
@@ -312,6 +404,24 @@ fn sha(number: usize) -> String {
 
 fn slug(commit: &str) -> String {
     format!("slug-{}", commit.get(..8).unwrap_or(commit))
+}
+
+fn addon(name: &str, plan: &str, state: &str, now: u64) -> Addon {
+    let service = plan.split(':').next().unwrap_or_default().to_owned();
+    Addon {
+        id: format!("id-{name}"),
+        name: name.to_owned(),
+        config_vars: match service.as_str() {
+            "heroku-redis" => vec!["REDIS_URL".to_owned()],
+            "jawsdb-maria" => vec!["JAWSDB_MARIA_URL".to_owned()],
+            _ => Vec::new(),
+        },
+        service,
+        plan: plan.to_owned(),
+        state: state.to_owned(),
+        message: None,
+        updated_at: wall(now).to_string(),
+    }
 }
 
 fn wall(now: u64) -> jiff::Timestamp {
@@ -418,7 +528,45 @@ impl HerokuReads for World {
         Some("http://127.0.0.1:1".into())
     }
     fn web_concurrency(&self) -> Result<Option<u64>, Fault> {
-        Ok(Some(8))
+        Ok(self.state().config.get("WEB_CONCURRENCY").and_then(|value| value.parse().ok()))
+    }
+    fn config_differences(&self, vars: &ConfigVars) -> Result<Vec<ConfigDifference>, Fault> {
+        let state = self.state();
+        let difference = |(key, wanted): (String, Option<String>)| ConfigDifference {
+            same: state.config.get(&key) == wanted.as_ref(),
+            is_set: state.config.contains_key(&key),
+            will_be_set: wanted.is_some(),
+            now: state.config.get(&key).cloned(),
+            is_database: key == "JAWSDB_MARIA_URL",
+            key,
+        };
+        Ok(state.wanted(vars).into_iter().map(difference).collect())
+    }
+    fn addons(&self) -> Result<Vec<Addon>, Fault> {
+        Ok(self.state().addons.clone())
+    }
+    fn addon(&self, name: &str) -> Result<Addon, Fault> {
+        let found = self.state().addons.iter().find(|addon| addon.name == name).cloned();
+        found.ok_or_else(|| Fault::new(super::error::FaultKind::Missing, "reading an add-on", name))
+    }
+    fn addon_plan(&self, name: &str) -> Result<AddonPlan, Fault> {
+        let found = self.addon_plans("")?.into_iter().find(|plan| plan.name == name);
+        found.ok_or_else(|| Fault::new(super::error::FaultKind::Missing, "reading a plan", name))
+    }
+    fn addon_plans(&self, service: &str) -> Result<Vec<AddonPlan>, Fault> {
+        let plan = |name: &str, cents| AddonPlan {
+            name: name.to_owned(),
+            human_name: String::new(),
+            price: Some(Price { cents, unit: "month".to_owned(), contract: false }),
+            state: "ga".to_owned(),
+        };
+        let all = [
+            plan("jawsdb-maria:leopard", 5000),
+            plan("jawsdb-maria:larger", 9000),
+            plan("heroku-redis:mini", 300),
+            plan("scheduler:standard", 0),
+        ];
+        Ok(all.into_iter().filter(|plan| plan.name.starts_with(service)).collect())
     }
     fn calls(&self) -> u64 {
         0

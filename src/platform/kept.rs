@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use super::error::{Fault, FaultKind};
 use super::process::Child;
 use super::secret::{Redactor, Secret};
 use crate::source::escape_controls;
+
+/// Gives the secret that a variable of the environment holds, or that its `_FILE` or `_COMMAND` names.
+pub type Variables = Arc<dyn Fn(&str) -> Result<Secret, Fault> + Send + Sync>;
 
 /// Longest secret, in bytes.
 const LONGEST: u64 = 16 << 10;

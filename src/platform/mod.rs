@@ -7,8 +7,10 @@ pub mod git;
 pub mod heroku;
 pub mod mariadb;
 
+mod addons;
 mod change;
 mod clock;
+mod config;
 mod door;
 mod error;
 mod facts;
@@ -30,8 +32,10 @@ pub mod secret;
 mod watch;
 mod writes;
 
+pub use addons::{Addon, AddonPlan, Price, dollars};
 pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim, quoted, short};
 pub use clock::{Clock, SystemClock};
+pub use config::{ConfigDifference, ConfigValue, ConfigVars, is_config_name, secret_by_name};
 pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
 pub use facts::{
@@ -40,7 +44,7 @@ pub use facts::{
     TreeChange, TreeState,
 };
 pub use inventory::{Answer, DatabaseSession, Figure, NamedQuery};
-pub use kept::{from_command, from_file};
+pub use kept::{Variables, from_command, from_file};
 pub use lock::{Card, LockHolder, LockState};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use pages::{PageAnswer, PageRound};

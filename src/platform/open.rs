@@ -12,6 +12,7 @@ use super::door::{Observer, Sealed, Writers};
 use super::error::{Fault, FaultKind};
 use super::git::{Tree, TreeOptions};
 use super::heroku::{Bucket, Heroku, HerokuOptions, check_url, is_app};
+use super::kept::Variables;
 use super::lock::{Card, LockState};
 use super::mariadb::{Database, DatabaseOptions, DatabaseUrl, TlsMode, same_target};
 use super::pages::without_login;
@@ -40,6 +41,8 @@ pub struct Credentials {
     pub secret_variables: Vec<OsString>,
     /// Takes secrets out of texts.
     pub redactor: Redactor,
+    /// Where values of config vars that are secrets come from.
+    pub variables: Variables,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Told about retries and Heroku's warnings.
@@ -128,6 +131,7 @@ pub fn open(credentials: Credentials) -> Result<Opened, Fault> {
         clock: Arc::clone(&credentials.clock),
         redactor: credentials.redactor.clone(),
         bucket: Arc::clone(&bucket),
+        variables: Arc::clone(&credentials.variables),
         notice: Arc::clone(&credentials.notice),
     };
     check_url(&credentials.git_url)?;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::addons::{Addon, AddonPlan};
 use super::change::KillRule;
+use super::config::{ConfigDifference, ConfigVars};
 use super::error::Fault;
 use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
@@ -47,6 +49,16 @@ pub trait HerokuReads: Send + Sync {
     fn pages_url(&self) -> Option<String>;
     /// Value of `WEB_CONCURRENCY`, when set.
     fn web_concurrency(&self) -> Result<Option<u64>, Fault>;
+    /// How these config vars compare with what they are to be; no value is told that could be a secret.
+    fn config_differences(&self, vars: &ConfigVars) -> Result<Vec<ConfigDifference>, Fault>;
+    /// The app's add-ons.
+    fn addons(&self) -> Result<Vec<Addon>, Fault>;
+    /// One of them, by name or id.
+    fn addon(&self, name: &str) -> Result<Addon, Fault>;
+    /// A plan, `service:plan`, with its price.
+    fn addon_plan(&self, name: &str) -> Result<AddonPlan, Fault>;
+    /// A service's plans, cheapest first.
+    fn addon_plans(&self, service: &str) -> Result<Vec<AddonPlan>, Fault>;
     /// API calls made so far.
     fn calls(&self) -> u64;
     /// API calls that the account has left, by the last answer; `None` = not told yet. Below

@@ -1,6 +1,7 @@
 //! Whether a change happened, read back from the world. Reads only, and never guesses.
 
 use super::change::{Before, Change, DynoScope, DynoTriple, Effect};
+use super::config::describes;
 use super::door::Observer;
 use super::error::Fault;
 use super::facts::Release;
@@ -73,6 +74,46 @@ pub fn reconcile(
                 None => Reconciled::CannotTell(format!("the app has no process type {kind} any more")),
             }
         }
+        Change::Config { vars } => {
+            let differences = observer.heroku().config_differences(vars)?;
+            if differences.iter().all(|difference| difference.same) {
+                let releases = newer(observer.heroku().releases(LOOKED_AT)?, before);
+                let ours = releases.iter().find(|release| describes(&release.description, vars));
+                Reconciled::Happened(
+                    ours.map_or(Effect::FoundDone, |release| Effect::Released { version: release.version }),
+                )
+            } else {
+                Reconciled::DidNotHappen
+            }
+        }
+        Change::CreateAddon { plan, name } => {
+            let addons = observer.heroku().addons()?;
+            let made = addons.iter().find(|addon| {
+                !before.addons.contains(&addon.id)
+                    && addon.exists()
+                    && same_plan(&addon.plan, plan)
+                    && name.as_ref().is_none_or(|name| *name == addon.name)
+            });
+            match made {
+                Some(made) => {
+                    Reconciled::Happened(Effect::Addon { name: made.name.clone(), plan: made.plan.clone() })
+                }
+                None => Reconciled::DidNotHappen,
+            }
+        }
+        Change::ChangePlan { addon, plan } => {
+            let now = observer.heroku().addon(addon)?;
+            if same_plan(&now.plan, plan) {
+                Reconciled::Happened(Effect::Addon { name: now.name, plan: now.plan })
+            } else if before.plan.as_ref() == Some(&now.plan) {
+                Reconciled::DidNotHappen
+            } else {
+                Reconciled::CannotTell(format!(
+                    "{addon} is on {}: neither what it was nor what was asked for",
+                    now.plan
+                ))
+            }
+        }
         Change::Maintenance { on } => happened(observer.heroku().app()?.maintenance == *on),
         Change::Rollback { version, .. } => {
             let told = format!("Rollback to v{version}");
@@ -132,6 +173,11 @@ pub fn reconcile(
             argv.first().map(String::as_str).unwrap_or_default()
         )),
     })
+}
+
+/// A service alone stands for its default plan.
+fn same_plan(now: &str, asked: &str) -> bool {
+    now == asked || (!asked.contains(':') && now.split(':').next() == Some(asked))
 }
 
 fn newer(releases: Vec<Release>, before: &Before) -> Vec<Release> {

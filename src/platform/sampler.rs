@@ -289,6 +289,7 @@ mod tests {
             clock: Arc::clone(&clock),
             redactor: Redactor::default(),
             bucket: Arc::default(),
+            variables: Arc::new(|name| panic!("nobody asks for {name}")),
             notice: Arc::new(|_| {}),
         })
         .unwrap();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::addons::Addon;
 use super::error::Fault;
 use super::facts::{Dyno, Formation, Release};
 use super::reads::HerokuReads;
@@ -31,6 +32,8 @@ const PENDING_FRESH_MS: u64 = 2500;
 const RELEASES_FRESH_MS: u64 = 10_000;
 /// A formation younger than this is not read again, in milliseconds; it changes only when somebody scales.
 const FORMATION_FRESH_MS: u64 = 15_000;
+/// An add-on younger than this is not read again, in milliseconds: providers take minutes.
+const ADDON_FRESH_MS: u64 = 4900;
 /// Releases looked at while waiting.
 const RELEASES: usize = 10;
 
@@ -49,6 +52,8 @@ struct State {
     dynos: Option<Seen<Vec<Dyno>>>,
     formation: Option<Seen<Vec<Formation>>>,
     releases: Option<Seen<Vec<Release>>>,
+    /// An add-on that is waited for, with its name.
+    addon: Option<(String, Option<Seen<Addon>>)>,
     /// A slug never changes: its commit is read once.
     commits: BTreeMap<String, Option<String>>,
     /// `WEB_CONCURRENCY`, once read: config vars are secrets, and are not fetched for each step of a plan.
@@ -106,6 +111,22 @@ impl AppWatch {
         let fresh = if decided { RELEASES_FRESH_MS } else { PENDING_FRESH_MS };
         budget.ration(heroku.calls_left());
         budget.look(releases, fresh, since, now, || heroku.releases(RELEASES))
+    }
+
+    /// An add-on that is waited for.
+    pub(in crate::platform) fn addon(
+        &self,
+        heroku: &dyn HerokuReads,
+        now: Moment,
+        name: &str,
+    ) -> Result<Seen<Addon>, Fault> {
+        let State { budget, addon, .. } = &mut *self.state();
+        let kept = match addon {
+            Some((known, kept)) if known == name => kept,
+            other => &mut other.insert((name.to_owned(), None)).1,
+        };
+        budget.ration(heroku.calls_left());
+        budget.look(kept, ADDON_FRESH_MS, Moment::default(), now, || heroku.addon(name))
     }
 
     /// Processes of a web dyno, as set when first asked.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{DynoScope, Effect, KillRule, Victim};
+use super::config::ConfigVars;
 use super::error::ChangeError;
 use crate::health::Unit;
 
@@ -18,6 +19,12 @@ pub trait HerokuWrites: Send + Sync {
     fn scale(&self, kind: &str, quantity: u64) -> Result<Effect, ChangeError>;
     /// `PATCH /apps/A` with `maintenance`.
     fn maintenance(&self, on: bool) -> Result<Effect, ChangeError>;
+    /// `PATCH /apps/A/config-vars`.
+    fn configure(&self, vars: &ConfigVars) -> Result<Effect, ChangeError>;
+    /// `POST /apps/A/addons`.
+    fn create_addon(&self, plan: &str, name: Option<&str>) -> Result<Effect, ChangeError>;
+    /// `PATCH /apps/A/addons/NAME` with `plan`.
+    fn change_plan(&self, addon: &str, plan: &str) -> Result<Effect, ChangeError>;
     /// `POST /apps/A/releases` with a release's id.
     fn rollback(&self, release: &str) -> Result<Effect, ChangeError>;
     /// `POST /apps/A/releases` with a slug's id.

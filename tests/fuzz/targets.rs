@@ -219,6 +219,7 @@ pub fn client(base: &str, pages: Option<&str>) -> Arc<Heroku> {
         clock: Arc::new(Hurry),
         redactor: Redactor::default(),
         bucket: Arc::new(Bucket::default()),
+        variables: Arc::new(|_| Ok(Secret::from("a-value-of-the-test".to_owned()))),
         notice: Arc::new(harmless),
     };
     Heroku::new(options).expect("a client")

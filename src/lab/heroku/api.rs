@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::dynos::{self, Why};
 use super::faults::{Door, Hit, Kind};
 use super::state::State;
-use super::{World, addons, admin, formation, git, lists, one_off, releases, streams, wire};
+use super::{World, addons, admin, formation, git, lists, one_off, plans, releases, streams, wire};
 
 /// Calls in the account's bucket, and the refill a minute (facts §1).
 const BUCKET: f64 = 4500.0;
@@ -245,6 +245,11 @@ fn route(world: &Arc<World>, call: &Call) -> Answer {
             Answer::ok(json!({ "remaining": world.state().calls_left.0.floor() }), "§1 Rate limit")
         }
         ("GET", ["dyno-sizes"]) => lists::page(formation::sizes(), &["id", "name"], call.range.as_deref()),
+        ("GET", ["plans", name]) => plans::one(name),
+        ("GET", ["addon-services", service, "plans"]) => match plans::of_service(service) {
+            Some(plans) => lists::page(plans, &["id", "name"], call.range.as_deref()),
+            None => Answer::not_found("addon_service"),
+        },
         ("GET", ["addons", name]) => addons::one(world, name),
         ("GET", ["addons", name, "addon-attachments"]) => {
             lists::page(addons::attachments(world, Some(name)), &["id", "name"], call.range.as_deref())

@@ -15,6 +15,7 @@ pub mod hook;
 mod lists;
 mod logs;
 mod one_off;
+mod plans;
 mod releases;
 mod router;
 mod state;
@@ -58,6 +59,8 @@ pub struct Options {
     pub path: PathBuf,
     /// How many times faster than the real platform boots, overlaps and builds pass (1.0 = as in the facts).
     pub time_scale: f64,
+    /// Told how many connections the database of another plan takes.
+    pub limit: Arc<dyn Fn(u32) + Send + Sync>,
     /// Told of each dyno's process.
     pub watch: Told,
 }

@@ -101,6 +101,7 @@ pub struct Addon {
     pub config: Vec<String>,
     pub state: &'static str,
     pub at: String,
+    pub updated: String,
 }
 
 /// Everything.
@@ -163,6 +164,7 @@ impl State {
                 config: vec!["JAWSDB_MARIA_URL".to_owned()],
                 state: "provisioned",
                 at: door::stamp(),
+                updated: door::stamp(),
             }],
             calls_left: (4500.0, door::now()),
             retired: 0,
@@ -298,9 +300,9 @@ impl State {
     pub fn addon_json(&self, addon: &Addon) -> Json {
         json!({
             "actions": [], "addon_service": { "id": addon.service, "name": addon.service }, "app": self.app_ref(),
-            "billed_price": null, "config_vars": addon.config, "created_at": addon.at, "id": addon.id,
+            "billed_price": super::plans::find(&addon.plan).map(super::plans::Plan::billed), "config_vars": addon.config, "created_at": addon.at, "id": addon.id,
             "name": addon.name, "plan": { "id": addon.plan, "name": addon.plan }, "provider_id": "abcd1234",
-            "state": addon.state, "updated_at": addon.at, "web_url": "https://addons-sso.invalid/",
+            "state": addon.state, "updated_at": addon.updated, "web_url": "https://addons-sso.invalid/",
         })
     }
 

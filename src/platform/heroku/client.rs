@@ -18,6 +18,7 @@ use super::bucket::Bucket;
 use super::errors::{explain, explain_transport};
 use crate::platform::clock::Clock;
 use crate::platform::error::{ChangeError, Fault, FaultKind};
+use crate::platform::kept::Variables;
 use crate::platform::secret::{Redactor, Secret};
 
 /// Bound of a read.
@@ -51,6 +52,8 @@ pub struct HerokuOptions {
     pub redactor: Redactor,
     /// The account's calls; shared by all clients that use its token.
     pub bucket: Arc<Bucket>,
+    /// Where values of config vars that are secrets come from.
+    pub variables: Variables,
     /// Told about every retry and warning, and once when few calls are left.
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
 }

@@ -1,7 +1,9 @@
 //! The client of Heroku's Platform API: reads are retried a little, changes are sent once and never blindly repeated.
 
+mod addons;
 mod bucket;
 mod client;
+mod config;
 mod errors;
 mod logs;
 mod model;

@@ -10,13 +10,15 @@ use serde_json::{Value as Json, json};
 use super::client::{Heroku, PAGE_TIMEOUT, is_loopback, segment};
 use super::{logs, model};
 use crate::health::{Exhaustion, PageReading, Reading};
+use crate::platform::addons::{Addon, AddonPlan};
+use crate::platform::config::{ConfigDifference, ConfigVars, secret_by_name};
 use crate::platform::error::{Fault, FaultKind};
 use crate::platform::facts::{
     App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
 };
 use crate::platform::pages::{PageAnswer, is_whole, without_login};
 use crate::platform::reads::HerokuReads;
-use crate::platform::secret::{Secret, login};
+use crate::platform::secret::Secret;
 
 /// Bytes of a page that are looked at.
 const PAGE_BYTES: u64 = 256 << 10;
@@ -53,7 +55,7 @@ impl Heroku {
         Ok(crate::source::escape_controls(json["email"].as_str().unwrap_or_default()).into_owned())
     }
 
-    fn config(&self, path: &str) -> Result<BTreeMap<String, Secret>, Fault> {
+    pub(super) fn config(&self, path: &str) -> Result<BTreeMap<String, Secret>, Fault> {
         let json = self.get(path)?;
         let Json::Object(vars) = json else {
             return Err(Fault::new(
@@ -76,7 +78,7 @@ impl Heroku {
         let var = &self.options.database_var;
         let vars = self.config(&self.of_app("/config-vars"))?;
         // The app may say any of them in its log, in a build, in a release phase.
-        for (_, value) in vars.iter().filter(|(name, value)| is_secret(name, value.expose_secret())) {
+        for (_, value) in vars.iter().filter(|(name, value)| secret_by_name(name, value.expose_secret())) {
             self.options.redactor.learn_url(value);
         }
         let what = format!("reading the database's URL of {}", self.options.app);
@@ -103,14 +105,6 @@ impl Heroku {
             }
         }
     }
-}
-
-/// Whether a config var is a secret, by its name or since it is a URL with a login. Values of a few letters are left:
-/// they would be taken out of every text.
-fn is_secret(name: &str, value: &str) -> bool {
-    const NAMES: [&str; 6] = ["KEY", "SECRET", "TOKEN", "PASS", "CREDENTIAL", "PRIVATE"];
-    let name = name.to_uppercase();
-    value.len() >= 8 && (NAMES.iter().any(|part| name.contains(part)) || login(value).is_some())
 }
 
 impl HerokuReads for Heroku {
@@ -327,6 +321,26 @@ impl HerokuReads for Heroku {
         Ok(vars.get("WEB_CONCURRENCY").and_then(|value| value.expose_secret().trim().parse().ok()))
     }
 
+    fn config_differences(&self, vars: &ConfigVars) -> Result<Vec<ConfigDifference>, Fault> {
+        self.compare_config(vars)
+    }
+
+    fn addons(&self) -> Result<Vec<Addon>, Fault> {
+        self.read_addons()
+    }
+
+    fn addon(&self, name: &str) -> Result<Addon, Fault> {
+        self.read_addon(name)
+    }
+
+    fn addon_plan(&self, name: &str) -> Result<AddonPlan, Fault> {
+        self.read_plan(name)
+    }
+
+    fn addon_plans(&self, service: &str) -> Result<Vec<AddonPlan>, Fault> {
+        self.read_plans(service)
+    }
+
     fn calls(&self) -> u64 {
         self.options.bucket.calls()
     }
@@ -353,26 +367,5 @@ impl Heroku {
         }
         let base = self.options.pages_url.as_ref()?;
         Some(format!("{}/{}", base.trim_end_matches('/'), address.trim_start_matches('/')))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_secret;
-
-    #[test]
-    fn config_vars_are_secret_by_name_or_by_a_login() {
-        for (name, value) in [
-            ("WG_SECRET_KEY", "0123456789"),
-            ("smtp_password", "12345678"),
-            ("CACHE", "redis://:abc@cache:6379"),
-        ] {
-            assert!(is_secret(name, value), "{name}");
-        }
-        for (name, value) in
-            [("WEB_CONCURRENCY", "5"), ("KEY_SIZE", "2048"), ("SITE", "https://wiki.example/a@b")]
-        {
-            assert!(!is_secret(name, value), "{name}");
-        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::client::{Heroku, segment};
 use crate::platform::change::{DynoScope, Effect};
+use crate::platform::config::ConfigVars;
 use crate::platform::error::ChangeError;
 use crate::platform::writes::HerokuWrites;
 
@@ -35,6 +36,18 @@ impl HerokuWrites for Heroku {
         self.change(&Method::PATCH, &self.of_app(""), Some(&json!({ "maintenance": on })))?;
         self.note_maintenance(on);
         Ok(Effect::Accepted)
+    }
+
+    fn configure(&self, vars: &ConfigVars) -> Result<Effect, ChangeError> {
+        self.set_config(vars)
+    }
+
+    fn create_addon(&self, plan: &str, name: Option<&str>) -> Result<Effect, ChangeError> {
+        self.make_addon(plan, name)
+    }
+
+    fn change_plan(&self, addon: &str, plan: &str) -> Result<Effect, ChangeError> {
+        self.change_addon(addon, plan)
     }
 
     fn rollback(&self, release: &str) -> Result<Effect, ChangeError> {
