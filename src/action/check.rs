@@ -43,6 +43,10 @@ impl Action for Check {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> Vec<&Spanned<String>> {
         self.message.iter().collect()
     }

@@ -40,6 +40,10 @@ impl Action for Confirm {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> Vec<&Spanned<String>> {
         vec![&self.question]
     }

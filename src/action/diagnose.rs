@@ -45,6 +45,10 @@ impl Action for Diagnose {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {
         let _ = scene;
         Ok(Preview {

@@ -159,6 +159,10 @@ impl Action for Http {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.url.bind(bindings, &mut faults);

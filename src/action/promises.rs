@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::health::{COMPARABLE, Pace, Stretch, Value, compare, percentile, show_seconds};
+use crate::health::{Pace, Stretch, Value, compare, percentile, show_seconds};
 use crate::platform::PageAnswer;
 
 /// Share of the pages that must be answered.
@@ -13,6 +13,8 @@ const PAGES_OK: f64 = 0.95;
 const KNOWN: f64 = 0.8;
 /// In a row: one alone is an accident.
 const IN_A_ROW: u64 = 2;
+/// Columns of a line that also fits, with the time before it, on a terminal of 80.
+const WIDE: usize = 66;
 /// Failed pages before, from which on "answered again" is said.
 const FAILED_BEFORE: u64 = 3;
 
@@ -212,8 +214,11 @@ impl Promise {
         if let Some(why) = &self.why {
             parts.insert(0, why.clone());
         }
-        let first = if parts.is_empty() { String::new() } else { format!(": {}", parts.remove(0)) };
-        let mut lines = vec![format!("{} {:<10}  {}{first}", self.word.mark(), self.word.name(), self.what)];
+        let mut first = format!("{} {:<10}  {}", self.word.mark(), self.word.name(), self.what);
+        if parts.first().is_some_and(|part| first.chars().count() + 2 + part.chars().count() <= WIDE) {
+            first.push_str(&format!(": {}", parts.remove(0)));
+        }
+        let mut lines = vec![first];
         lines.extend(parts.into_iter().map(|part| format!("              {part}")));
         lines
     }
@@ -230,7 +235,7 @@ pub(super) fn judge(
         usage(demands, before, stretch),
         pages(demands, before, after),
         errors(demands, before, after, stretch),
-        stable(demands, stretch),
+        stable(demands, after, stretch),
     ]
 }
 
@@ -278,14 +283,16 @@ fn pages(demands: &Demands, before: Option<&Figures>, after: &Figures) -> Promis
     let arrow = |was: Option<String>, is: String| was.map_or(is.clone(), |was| format!("{was} → {is}"));
     let at = |share| arrow(before.map(|before| before.latency(share)), after.latency(share));
     let of = |side: &Figures| format!("{} of {}", side.answered, side.asked);
-    promise = promise.figure(format!("p50 {}, p95 {}", at(0.5), at(0.95)));
     promise = promise.figure(format!("answered {}", arrow(before.map(of), of(after))));
+    promise = promise.figure(format!("p50 {}, p95 {}", at(0.5), at(0.95)));
+    // Also of pages that were not asked, when those that were have settled it.
+    let bound = (1.0 - PAGES_OK) * after.asked.max(demands.requests) as f64;
+    if after.failed() as f64 > bound {
+        return promise.is(Word::Broken, Some(format!("{} of {} pages fail", after.failed(), after.asked)));
+    }
     if after.asked < demands.requests {
         let why = format!("only {} of {} pages could be asked", after.asked, demands.requests);
         return promise.is(Word::NotProven, Some(why));
-    }
-    if (after.answered as f64) < PAGES_OK * after.asked as f64 {
-        return promise.is(Word::Broken, Some(format!("{} of {} pages fail", after.failed(), after.asked)));
     }
     if demands.pages == PagesDemand::Answered {
         return promise.is(Word::Kept, None);
@@ -302,15 +309,14 @@ fn pages(demands: &Demands, before: Option<&Figures>, after: &Figures) -> Promis
         Pace::Slower if after.failed() == 0 => (Word::Broken, Some("no page errors, but slower".to_owned())),
         Pace::Slower => (Word::Broken, Some("slower".to_owned())),
         Pace::Tail => (Word::NotProven, Some("the slowest pages are slower than before".to_owned())),
-        Pace::Same if again => {
-            (Word::Kept, Some("they are answered again, as fast as those before".to_owned()))
-        }
+        Pace::Same if again => (Word::Kept, Some("answered again, as fast as those before".to_owned())),
         Pace::Same => (Word::NotProven, Some("no difference beyond chance".to_owned())),
         Pace::TooFew if again => {
-            (Word::Kept, Some("they are answered again; too few were before to compare".to_owned()))
+            promise = promise.figure("too few were answered before to compare their time".to_owned());
+            (Word::Kept, Some("answered again".to_owned()))
         }
         Pace::TooFew => {
-            let few = format!("fewer than {COMPARABLE} pages were answered before: not comparable");
+            let few = format!("not comparable: {} of {} answered before", before.answered, before.asked);
             (Word::NotProven, Some(few))
         }
     };
@@ -353,7 +359,7 @@ fn errors(demands: &Demands, before: Option<&Figures>, after: &Figures, stretch:
     }
 }
 
-fn stable(demands: &Demands, stretch: &Stretch) -> Promise {
+fn stable(demands: &Demands, after: &Figures, stretch: &Stretch) -> Promise {
     let mut promise = Promise::new("stable", "stable under load");
     if !demands.database {
         return promise.unmeasured("not measured (--no-database)");
@@ -363,12 +369,12 @@ fn stable(demands: &Demands, stretch: &Stretch) -> Promise {
         let slope = stretch.growth.map_or_else(|| "unknown".to_owned(), |it| Value::Rate(it).to_string());
         promise = promise.figure(format!("{} to {}, slope {slope} in {time}", share(lowest), share(highest)));
     }
-    let pages = stretch.pages_ok + stretch.pages_failed;
+    let pages = after.asked + stretch.pages_ok + stretch.pages_failed;
     let sessions =
         stretch.logins.map_or_else(String::new, |logins| format!(", {logins:.1} new sessions a second"));
     let full =
         stretch.time_to_full().map_or_else(|| "unknown".to_owned(), |it| Value::Duration(it).to_string());
-    promise = promise.figure(format!("time to full: {full}; {pages} page probes{sessions}"));
+    promise = promise.figure(format!("time to full: {full}; {pages} pages{sessions}"));
     if let Some(why) = too_little(stretch) {
         return promise.is(Word::NotProven, Some(why));
     }
@@ -390,7 +396,7 @@ fn stable(demands: &Demands, stretch: &Stretch) -> Promise {
     if !demands.pages_measured {
         return promise.unmeasured("not proven under load: pages are not measured in this run");
     }
-    if stretch.pages_ok == 0 {
+    if after.answered + stretch.pages_ok == 0 {
         return promise.is(Word::NotProven, Some("not proven under load: no page was answered".to_owned()));
     }
     promise
@@ -452,12 +458,14 @@ mod tests {
             text,
             [
                 "✓ kept        usage below 40%: 100% → 6% (highest 8%)",
-                "✓ kept        pages load faster: they are answered again; too few were before to compare",
-                "              p50 900ms → 42ms, p95 901ms → 44ms",
+                "✓ kept        pages load faster: answered again",
                 "              answered 2 of 30 → 30 of 30",
-                "✓ kept        no \"Too many connections\": pages 28 → 0, refused 0 → 0, logs: not measured",
+                "              p50 900ms → 42ms, p95 901ms → 44ms",
+                "              too few were answered before to compare their time",
+                "✓ kept        no \"Too many connections\"",
+                "              pages 28 → 0, refused 0 → 0, logs: not measured",
                 "✓ kept        stable under load: 5% to 8%, slope +0.0/s in 12s",
-                "              time to full: no end; 11 page probes, 3.0 new sessions a second",
+                "              time to full: no end; 41 pages, 3.0 new sessions a second",
                 "              a leak slower than 0.17/s would not show in 12s",
             ]
         );
@@ -484,7 +492,7 @@ mod tests {
             ),
             (side(1.0, 12, 30, 40.0), good.clone(), Word::Kept, Some("answered again, as fast")),
             (side(0.9, 30, 30, 40.0), good.clone(), Word::NotProven, Some("no difference beyond chance")),
-            (side(1.0, 0, 30, 0.0), good.clone(), Word::Kept, Some("answered again; too few")),
+            (side(1.0, 0, 30, 0.0), good.clone(), Word::Kept, Some("answered again")),
             (side(1.0, 3, 3, 40.0), good.clone(), Word::NotProven, Some("not comparable")),
             (side(1.0, 30, 30, 400.0), side(0.1, 20, 30, 40.0), Word::Broken, Some("10 of 30 pages fail")),
             (side(1.0, 30, 30, 400.0), some, Word::Broken, Some("2 of 30 pages fail")),
@@ -519,9 +527,13 @@ mod tests {
         assert_eq!(words(&judge(&DEMANDS, None, &after, &gaps))[0], ("not proven", true));
         assert_eq!(words(&judge(&DEMANDS, None, &after, &gaps))[3], ("not proven", true));
         let short = Stretch { growth: None, samples: 3, ..calm() };
-        assert_eq!(stable(&DEMANDS, &short).word, Word::NotProven);
+        assert_eq!(stable(&DEMANDS, &Figures::default(), &short).word, Word::NotProven);
         let idle = Stretch { pages_ok: 0, ..calm() };
-        assert!(stable(&DEMANDS, &idle).why.is_some_and(|why| why.contains("not proven under load")));
+        assert!(
+            stable(&DEMANDS, &Figures::default(), &idle)
+                .why
+                .is_some_and(|why| why.contains("not proven under load"))
+        );
     }
 
     #[test]

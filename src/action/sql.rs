@@ -91,6 +91,10 @@ impl Action for Sql {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.query.bind(bindings, &mut faults);

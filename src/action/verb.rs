@@ -20,6 +20,12 @@ pub trait Action: std::fmt::Debug + Send + Sync {
     /// Whether it may change anything. A mutating step is always gated.
     fn mutates(&self) -> bool;
 
+    /// Whether it only looks: it never wants a change, not even one that it says changes nothing (a program). A run of
+    /// such steps alone takes no lock and needs no agreement.
+    fn only_looks(&self) -> bool {
+        false
+    }
+
     /// Texts that may hold `${{ }}` templates, for checking before the run.
     fn texts(&self) -> Vec<&Spanned<String>> {
         Vec::new()

@@ -237,7 +237,7 @@ impl Verify {
         let figures = Figures::of(&pages, &scene.series.curve().since(from, demands.usage_below));
         let usage =
             figures.usage.map_or_else(|| "unknown".to_owned(), |usage| Value::Ratio(usage).to_string());
-        let mut summary = format!("before: usage {usage}, {:.0} logins refused", figures.refused);
+        let mut summary = format!("usage {usage}, {:.0} logins refused", figures.refused);
         if demands.pages_measured {
             summary.push_str(&format!(
                 "; {} of {} pages answered, p50 {}, p95 {}",
@@ -372,6 +372,10 @@ impl Action for Verify {
 
     fn mutates(&self) -> bool {
         false
+    }
+
+    fn only_looks(&self) -> bool {
+        true
     }
 
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {

@@ -55,6 +55,10 @@ impl Action for Wait {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         super::param::bind_some(&mut self.hold, bindings, &mut faults);

@@ -177,12 +177,13 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         emergency,
     };
     // The runbook is valid by itself: what does not fit now came with `--set`, and needs no app to be seen.
-    build(record.clone()).map_err(|faults| {
+    let looks = build(record.clone()).map_err(|faults| {
         let told = render(&source, &faults, colour);
         Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
     })?;
+    let looks = looks.only_looks;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    check_terminal(args.manner.yes || args.dry_run, terminal)?;
+    check_terminal(args.manner.yes || args.dry_run || looks, terminal)?;
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
     let (opened, app) =

@@ -2,7 +2,7 @@
 //! a page that failed: what was not answered has no latency.
 
 /// Pages on each side below which no comparison is made.
-pub const COMPARABLE: usize = 10;
+const COMPARABLE: usize = 10;
 /// From here on chance alone is no explanation: one time in a hundred, two-sided.
 const SURE: f64 = 2.576;
 /// A difference of the medians below this share, or below this time, is not felt.

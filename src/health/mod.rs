@@ -12,7 +12,7 @@ mod symptom;
 mod value;
 
 pub use curve::{Curve, Stretch};
-pub use latency::{COMPARABLE, Pace, compare, percentile};
+pub use latency::{Pace, compare, percentile};
 pub use metric::Metric;
 pub use moment::Moment;
 pub use sample::{

@@ -99,6 +99,7 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         every,
         healthy: Arc::new(healthy),
         steps,
+        only_looks: runbook.only_looks,
         deadline,
         guardrails,
         when_shut,

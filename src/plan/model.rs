@@ -102,6 +102,8 @@ pub struct Plan {
     pub healthy: Arc<Expr>,
     /// Its steps, in order; those not selected say why.
     pub steps: Vec<Step>,
+    /// Its steps only look: no lock is taken, and nobody is asked.
+    pub only_looks: bool,
     /// Overall deadline.
     pub deadline: Option<Duration>,
     /// What it must keep: the team's guardrails and the runbook's own.

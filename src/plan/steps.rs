@@ -34,6 +34,8 @@ pub(super) struct Builder<'f> {
     every: Duration,
     /// The database is not asked in this run: conditions are told by dynos and pages alone.
     without_database: bool,
+    /// The runbook says that its steps only look.
+    only_looks: bool,
     faults: &'f mut Vec<Diagnostic>,
 }
 
@@ -91,6 +93,7 @@ impl<'f> Builder<'f> {
             used: BTreeSet::new(),
             every: EVERY,
             without_database: record.target.database.is_none() && !record.target.app.is_empty(),
+            only_looks: runbook.only_looks,
             faults,
         }
     }
@@ -300,6 +303,14 @@ impl<'f> Builder<'f> {
     fn verb(&mut self, verb: &VerbSpec) -> Option<Box<dyn Action>> {
         let names = self.names.clone();
         let mut action = (verb.entry.read)(&verb.node, verb.at, self.faults)?;
+        if self.only_looks && !action.only_looks() {
+            let text = format!(
+                "`{}` may change something, and this runbook says that it only looks",
+                verb.entry.name
+            );
+            self.faults
+                .push(Diagnostic::error(verb.at, text).help("take out the step, or `only_looks: true`"));
+        }
         self.use_templates(&verb.node);
         let texts: Vec<Spanned<String>> = action.texts().into_iter().cloned().collect();
         for text in texts {

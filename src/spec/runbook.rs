@@ -25,6 +25,8 @@ pub struct Runbook {
     pub every: Option<Param<Duration>>,
     /// What healthy means.
     pub healthy: Option<Spanned<String>>,
+    /// It says that its steps only look.
+    pub only_looks: bool,
     /// Overall deadline.
     pub deadline: Option<Param<Duration>>,
     /// What to do when a gate stayed shut.
@@ -61,6 +63,11 @@ pub(super) const RUNBOOK: Shape = Shape {
         optional("about", Kind::Text, "More, for `runbook explain`."),
         optional("inputs", Kind::Named(&INPUT), "Typed inputs, set with `--set name=value`."),
         optional("health", Kind::Map(&HEALTH), "How health is sampled and what it means."),
+        optional(
+            "only_looks",
+            Kind::Flag,
+            "Its steps only look: a run takes no lock, so that it never stands in the way of a cure, and needs no agreement. A step that could change anything is refused. Default: false.",
+        ),
         optional("deadline", Kind::Duration, "The whole run's deadline; `--deadline` may tighten it."),
         optional(
             "when_shut",
@@ -127,6 +134,7 @@ fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagn
     let summary = summary.value.trim().to_owned();
     let about = reading.text("about").map(|text| text.value);
     let deadline = reading.param("deadline");
+    let only_looks = reading.node("only_looks").is_some() && reading.truth("only_looks").unwrap_or(false);
     let when_shut = reading.texts("when_shut");
     let (inputs, health, steps) = (reading.node("inputs"), reading.node("health"), reading.node("steps"));
     let guardrails = reading.node("guardrails");
@@ -167,6 +175,7 @@ fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagn
         inputs: read_inputs,
         every,
         healthy,
+        only_looks,
         deadline,
         when_shut,
         guardrails,

@@ -145,6 +145,9 @@ impl Session {
         let mut notes = self.manner.notes.clone();
         notes.extend(self.opened.notes.iter().cloned());
         notes.extend(guardrails::note(&self.plan));
+        if self.plan.only_looks {
+            notes.push("it only looks: no lock is taken, and a cure may begin meanwhile".to_owned());
+        }
         if let Some(live) = &self.facts.live_at_start {
             notes.push(format!("live now: commit {}", short(live)));
         }
@@ -291,7 +294,8 @@ impl Session {
     /// The real run.
     pub(super) fn live(mut self, store: &Store) -> Result<u8, Stop> {
         let run = store.new_id(self.opened.observer.clock().wall());
-        let _lease = self.lease(store, &run)?;
+        // What only looks stands in nobody's way: a cure may begin while it goes on.
+        let _lease = if self.plan.only_looks { None } else { Some(self.lease(store, &run)?) };
         let previews = self.look();
         let findings = self.judge(&Arc::clone(&self.plan), &previews, None)?;
         guardrails::refuse(&findings, self.terminal)?;
@@ -314,7 +318,7 @@ impl Session {
     /// A run taken up again.
     pub(super) fn resumed(mut self, store: &Store, mut past: Past) -> Result<u8, Stop> {
         let run = past.run.clone();
-        let _lease = self.lease(store, &run)?;
+        let _lease = if self.plan.only_looks { None } else { Some(self.lease(store, &run)?) };
         // Whoever held the lease until now may have gone on with this very run.
         past.read_again()?;
         let mut config = past.config.clone();
@@ -387,14 +391,20 @@ impl Session {
         let Some(permit) = sealed.permit(&self.plan.id, true) else {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
-        let evidence =
-            Evidence::begin(journal.folder(), &self.opened.redactor, parts_of(&self.opened.observer));
-        let mode = AfterEvidence::new(LiveRun::new(sealed.open(permit)), evidence);
+        // A plan that only looks gets no hands, and no evidence is kept of before its first change: there is none.
+        let mode: Box<dyn Mode> = if self.plan.only_looks {
+            drop((sealed, permit));
+            Box::new(DryRun)
+        } else {
+            let parts = parts_of(&self.opened.observer);
+            let evidence = Evidence::begin(journal.folder(), &self.opened.redactor, parts);
+            Box::new(AfterEvidence::new(LiveRun::new(sealed.open(permit)), evidence))
+        };
         let rails = RailGuard::new(self.plan.guardrails.clone(), self.subject.clone());
         let lock = LockGuard::new(self.opened.observer.clone(), self.locked);
         let fights = FightGuard::begin(&self.opened.observer, machine.made().len());
         let mut hands = Hands {
-            mode: &mode,
+            mode: &*mode,
             record: journal,
             listeners: &mut listeners,
             prompt,
@@ -443,7 +453,10 @@ impl Session {
     fn assent(&self, question: &str, findings: &[Finding], bars: &MultiProgress) -> Result<(), Stop> {
         // Typing the app's name is the agreement: nobody is asked twice.
         let mut prompt = Terminal::new(bars.clone(), false);
-        if guardrails::name_typed(findings, &mut prompt, &self.plan.record.runbook)? || self.manner.yes {
+        if guardrails::name_typed(findings, &mut prompt, &self.plan.record.runbook)?
+            || self.manner.yes
+            || self.plan.only_looks
+        {
             return Ok(());
         }
         match prompt.confirm(question, false).0 {
