@@ -7,8 +7,10 @@
 mod check;
 mod confirm;
 mod deploy;
+mod deploy_files;
 mod diagnose;
 mod diagnosis;
+mod fleet;
 mod forecast;
 mod http;
 mod input;
@@ -31,6 +33,7 @@ mod verb;
 mod verify;
 mod wait;
 
+pub use fleet::budget_of;
 pub(crate) use input::INPUT;
 pub use input::{InputKind, InputSpec};
 pub use kill_limits::KillLimits;
