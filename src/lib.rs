@@ -2,7 +2,7 @@
 //! measured connection health.
 //!
 //! Modules import only those listed before them (`tests/architecture.rs` enforces it):
-//! `source` · `health` · `expr` · `platform` · `action` · `guard` · `spec` · `plan` · `engine` · `journal` ·
+//! `source` · `health` · `expr` · `lint` · `platform` · `action` · `guard` · `spec` · `plan` · `engine` · `journal` ·
 //! `reporter` · `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
 
 pub mod action;
@@ -14,6 +14,7 @@ pub mod health;
 pub mod journal;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod lint;
 pub mod plan;
 pub mod platform;
 pub mod reporter;

@@ -8,10 +8,15 @@ mod commands;
 #[path = "guide/steps.rs"]
 mod steps;
 mod support;
+#[path = "guide/traps.rs"]
+mod traps;
 
 /// The areas, in which the tests stand.
-const AREAS: [(&str, &str); 2] =
-    [("steps", include_str!("guide/steps.rs")), ("commands", include_str!("guide/commands.rs"))];
+const AREAS: [(&str, &str); 3] = [
+    ("steps", include_str!("guide/steps.rs")),
+    ("commands", include_str!("guide/commands.rs")),
+    ("traps", include_str!("guide/traps.rs")),
+];
 
 /// Rows of the table: command and test.
 fn rows() -> Vec<(&'static str, &'static str)> {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::deploy_files::judge;
 use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::{
@@ -30,6 +31,7 @@ pub struct Deploy {
     message: Spanned<String>,
     branch: Param<String>,
     include_commits: Option<Param<bool>>,
+    accept_findings: Option<Param<bool>>,
 }
 
 const ADD: Shape = Shape {
@@ -61,6 +63,11 @@ impl Verb for Deploy {
                 Kind::Truth,
                 "Also ship commits between what is live and HEAD. Default: false, they are asked about.",
             ),
+            optional(
+                "accept_findings",
+                Kind::Truth,
+                "Push although the app's own files would keep every dyno from starting (docs/budget.md). Default: false, the run ends before any change.",
+            ),
         ],
         short: None,
         empty: false,
@@ -90,6 +97,7 @@ impl Verb for Deploy {
             message: reading.text("message")?,
             branch,
             include_commits: reading.param("include_commits"),
+            accept_findings: reading.param("accept_findings"),
         })
     }
 }
@@ -120,6 +128,7 @@ impl Action for Deploy {
         let mut faults = Vec::new();
         super::param::bind_branch(&mut self.branch, bindings, &mut faults);
         super::param::bind_some(&mut self.include_commits, bindings, &mut faults);
+        super::param::bind_some(&mut self.accept_findings, bindings, &mut faults);
         for (path, _) in &mut self.add {
             let before = faults.len();
             path.bind(bindings, &mut faults);
@@ -173,6 +182,7 @@ impl Action for Deploy {
             preview.forecast = None;
             return Ok(preview);
         }
+        preview.warnings.extend(self.app_files(scene, &survey)?);
         // Token, app and fast-forward, asked of Heroku's git before anything happens.
         git.push_check(&survey.head, &survey.branch)?;
         if !survey.own.is_empty() {
@@ -217,6 +227,9 @@ impl Action for Deploy {
                     .hint(format!("write `{}` in the step to allow it", consent.otherwise))
                     .into());
             }
+        }
+        if !survey.already_live() {
+            self.app_files(scene, &survey)?;
         }
         if !survey.pending.is_empty() {
             scene.observer.git().committer()?;
@@ -284,6 +297,15 @@ impl Survey {
 impl Deploy {
     fn include_commits(&self) -> bool {
         self.include_commits.as_ref().is_some_and(|include| include.or(false))
+    }
+
+    /// What the app's files would do to it, as warnings; what would keep every dyno from starting ends it here.
+    fn app_files(&self, scene: &Scene<'_>, survey: &Survey) -> Result<Vec<String>, Failure> {
+        let judged = judge(scene, &survey.head, &survey.paths, survey.live_commit.as_deref());
+        if self.accept_findings.as_ref().is_some_and(|accept| accept.or(false)) {
+            return Ok(judged.accepted());
+        }
+        judged.refuse(scene.app)
     }
 
     /// Reads the tree, what is live and what lies between, and refuses what must not be begun.

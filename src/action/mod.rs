@@ -10,8 +10,10 @@ mod config;
 mod confirm;
 mod cost;
 mod deploy;
+mod deploy_files;
 mod diagnose;
 mod diagnosis;
+mod fleet;
 mod forecast;
 mod http;
 mod input;
@@ -34,6 +36,7 @@ mod verb;
 mod verify;
 mod wait;
 
+pub use fleet::budget_of;
 pub(crate) use input::INPUT;
 pub use input::{InputKind, InputSpec};
 pub use kill_limits::KillLimits;

@@ -1,9 +1,14 @@
-//! `runbook check FILE…`.
+//! `runbook check FILE…`, and with `-C DIR` the app's own files.
 
 use std::path::{Path, PathBuf};
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::app_files::{self, BudgetArgs};
 use super::library;
-use super::output::{data, talk};
+use super::output::{Stop, data, talk};
+use super::target::TargetArgs;
 use crate::guard::is_guardrails;
 use crate::plan::check;
 use crate::source::{Diagnostic, Severity, Source, render};
@@ -11,19 +16,50 @@ use crate::source::{Diagnostic, Severity, Source, render};
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
     /// Runbook files, or files of guardrails.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// Diagnostics as JSON, one object a line.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &CheckArgs) -> u8 {
+/// Whether the command line names the app's folder.
+pub(super) fn names_folder(matches: &ArgMatches) -> bool {
+    let check = matches.subcommand_matches("check");
+    check.is_some_and(|check| check.value_source("folder") == Some(ValueSource::CommandLine))
+}
+
+pub(super) fn run(args: &CheckArgs, names_folder: bool) -> u8 {
     let mut code = 0;
+    if args.files.is_empty() && !names_folder && !args.target.names_app() {
+        talk(
+            "error: nothing is named\n  hint: `runbook check FILE…` checks runbooks, `runbook check -C .` the app's own files",
+        );
+        return 2;
+    }
     for file in &args.files {
         code = code.max(check_file(args, file));
     }
+    if names_folder || args.target.names_app() {
+        let told = app_files::check(&args.target, &args.budget, args.json)
+            .unwrap_or_else(|stop| refused(args.json, &stop));
+        code = code.max(told);
+    }
     code
+}
+
+fn refused(json: bool, stop: &Stop) -> u8 {
+    if json {
+        let row = serde_json::json!({ "severity": "error", "message": stop.plain() });
+        data(&format!("{row}\n"));
+    } else {
+        talk(&stop.text);
+    }
+    stop.code
 }
 
 /// Checks one file, says what there is to say, and returns its exit code.
@@ -80,10 +116,7 @@ fn misnamed(file: &Path, runbook: &crate::spec::Runbook) -> Option<Diagnostic> {
 }
 
 fn as_json(source: &Source, fault: &Diagnostic) -> serde_json::Value {
-    let start = fault.span.start.min(source.text.len());
-    let before = &source.text[..start];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let (line, column) = source.place(fault.span.start);
     serde_json::json!({
         "file": &*source.name, "line": line, "column": column,
         "severity": if fault.severity == Severity::Error { "error" } else { "warning" },

@@ -1,5 +1,6 @@
 //! The command line: one file per command. The only module that reads the environment.
 
+mod app_files;
 mod audit;
 mod check;
 mod credentials;
@@ -30,7 +31,7 @@ mod signals;
 mod target;
 mod undo;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::reporter::last_line;
 
@@ -57,7 +58,7 @@ enum Command {
     KillIdle(Box<kill_idle::KillIdleArgs>),
     /// List the runbooks: where each comes from, what it does, its inputs.
     List(list::ListArgs),
-    /// Check runbook files without running them.
+    /// Check runbook files, and with `-C DIR` the app's own files, without running anything.
     Check(check::CheckArgs),
     /// Explain a runbook as a page (Markdown).
     Explain(explain::ExplainArgs),
@@ -86,8 +87,11 @@ const STREAMS: [&str; 5] = ["run", "resume", "undo", "health", "kill-idle"];
 
 /// Runs the program with this process's arguments and returns its exit code (see `docs/exit-codes.md`).
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, check::names_folder(&matches))));
+    let (cli, names_folder) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // What was typed may be what was pasted.
             if error.use_stderr() && error.to_string().chars().any(|c| c != '\n' && crate::source::hides(c)) {
@@ -113,6 +117,7 @@ pub fn main() -> u8 {
     crate::platform::install_crypto();
     match &cli.command {
         Command::Run(args) => args.target.warn(),
+        Command::Check(args) => args.target.warn(),
         Command::Resume(args) => args.target.warn(),
         Command::Undo(args) => args.target.warn(),
         Command::Health(args) => args.target.warn(),
@@ -126,7 +131,7 @@ pub fn main() -> u8 {
         Command::Health(args) => health::run(&args),
         Command::KillIdle(args) => kill_idle::run(&args),
         Command::List(args) => list::run(&args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args, names_folder),
         Command::Explain(args) => explain::run(&args),
         Command::New(args) => new::run(&args),
         Command::Handoff(args) => handoff::run(&args),

@@ -55,6 +55,11 @@ impl TargetArgs {
         }
     }
 
+    /// Whether a flag names the app.
+    pub(super) const fn names_app(&self) -> bool {
+        self.app.is_some() || self.remote.is_some()
+    }
+
     /// The same flags for a run of the past: what they leave open is taken from its target.
     pub(super) fn for_run(&self, target: &Target) -> Self {
         let mut args = self.clone();

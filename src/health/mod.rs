@@ -2,6 +2,7 @@
 //!
 //! Pure and known to all. It must never measure anything itself.
 
+mod budget;
 mod curve;
 mod latency;
 mod metric;
@@ -11,6 +12,7 @@ mod series;
 mod symptom;
 mod value;
 
+pub use budget::{Budget, How, Reckoned, Share, links_measured};
 pub use curve::{Curve, Stretch};
 pub use latency::{Pace, compare, percentile};
 pub use metric::Metric;

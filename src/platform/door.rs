@@ -109,6 +109,14 @@ impl Observer {
         self.pages.ask(&self.heroku, &*self.clock, round, due)
     }
 
+    /// Whether preboot is on, as when the plan was made: for forecasts.
+    ///
+    /// # Errors
+    /// When Heroku could not be asked.
+    pub fn preboot(&self) -> Result<bool, Fault> {
+        self.watch.preboot(&*self.heroku)
+    }
+
     /// What runs now. Read anew each time: for plans and before changes, not for waiting.
     ///
     /// # Errors

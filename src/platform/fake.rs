@@ -687,6 +687,12 @@ impl GitReads for World {
     fn file(&self, _: &str) -> Result<Option<String>, Fault> {
         Ok(None)
     }
+    fn file_in(&self, _: &str, _: &str) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+    fn names_in(&self, _: &str, _: &str) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
     fn remote_url(&self) -> String {
         "http://127.0.0.1:1/wiki.git".into()
     }

@@ -135,6 +135,11 @@ pub trait GitReads: Send + Sync {
     fn push_check(&self, commit: &str, branch: &str) -> Result<bool, Fault>;
     /// A file of the working tree, as text.
     fn file(&self, path: &str) -> Result<Option<String>, Fault>;
+    /// A file as it is in a commit, as text; `None` when the commit has none of that path. What is no plain file, or
+    /// larger than a megabyte, is a fault.
+    fn file_in(&self, revision: &str, path: &str) -> Result<Option<String>, Fault>;
+    /// Names of the files and folders in a folder of a commit; none where there is no such folder.
+    fn names_in(&self, revision: &str, folder: &str) -> Result<Vec<String>, Fault>;
     /// URL of the push target, without credentials.
     fn remote_url(&self) -> String;
 }

@@ -58,6 +58,8 @@ struct State {
     commits: BTreeMap<String, Option<String>>,
     /// `WEB_CONCURRENCY`, once read: config vars are secrets, and are not fetched for each step of a plan.
     processes: Option<Seen<Option<u64>>>,
+    /// Whether preboot is on, once read: it is switched by hand, and a plan asks for each of its steps.
+    preboot: Option<bool>,
 }
 
 /// The shared view.
@@ -142,6 +144,17 @@ impl AppWatch {
         let value = heroku.web_concurrency()?;
         state.processes = Some(Seen { value, at: now });
         Ok(value)
+    }
+
+    /// Whether preboot is on, as when first asked.
+    pub(in crate::platform) fn preboot(&self, heroku: &dyn HerokuReads) -> Result<bool, Fault> {
+        let mut state = self.state();
+        if let Some(preboot) = state.preboot {
+            return Ok(preboot);
+        }
+        let preboot = heroku.preboot()?;
+        state.preboot = Some(preboot);
+        Ok(preboot)
     }
 
     /// The commit that a slug was built from.

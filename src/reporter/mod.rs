@@ -2,6 +2,7 @@
 //!
 //! They never decide anything, never see the platform's doors, and never show a control character raw.
 
+mod budget_view;
 mod console;
 mod detached;
 mod health;
@@ -14,6 +15,7 @@ mod summary;
 mod table;
 mod words;
 
+pub use budget_view::budget_view;
 pub use console::Console;
 pub use detached::Detached;
 pub use health::{HealthView, truth};

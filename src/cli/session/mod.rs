@@ -120,7 +120,7 @@ impl Session {
             }
         }
         self.latest = latest;
-        self.preboot = observer.heroku().preboot().unwrap_or_default();
+        self.preboot = observer.preboot().unwrap_or_default();
         self.facts.live_at_start = observer.running().ok().and_then(|running| running.commit);
     }
 

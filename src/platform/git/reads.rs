@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::tree::{LOCAL, REMOTE, Tree, split_nul};
+use crate::platform::change::short;
 use crate::platform::error::{Fault, FaultKind};
 use crate::platform::facts::{CommitFact, Committer, TreeChange, TreeState};
 use crate::platform::process::Ended;
@@ -14,6 +15,8 @@ use crate::source::escape_controls;
 const DIFF: &[&str] = &["--no-renames", "--no-relative", "--no-ext-diff", "--no-textconv", "-z"];
 /// What follows is a revision, whatever it looks like.
 const END: &str = "--end-of-options";
+/// A file of a commit that is read as a text has at most this many bytes.
+const TEXT_AT_MOST: u64 = 1024 * 1024;
 /// Hooks that a commit runs.
 const COMMIT_HOOKS: [&str; 4] = ["pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"];
 
@@ -302,6 +305,41 @@ impl GitReads for Tree {
                 Err(Fault::new(FaultKind::Local, format!("reading {}", path.display()), error.to_string()))
             }
         }
+    }
+
+    fn file_in(&self, revision: &str, path: &str) -> Result<Option<String>, Fault> {
+        let what = format!("reading {} as it is in {}", escape_controls(path), short(revision));
+        refuse_options(&what, &[revision])?;
+        let entry = self
+            .ask(self.git(["ls-tree", "-z", "--long", "--full-tree", revision, "--", path], LOCAL), &what)?;
+        let entries = split_nul(&entry);
+        let named = |entry: &&String| entry.split_once('\t').is_some_and(|(_, name)| name == path);
+        let Some(entry) = entries.iter().find(named) else { return Ok(None) };
+        let fields: Vec<&str> = entry.split_whitespace().collect();
+        let (Some(mode), Some(object), Some(size)) = (fields.first(), fields.get(2), fields.get(3)) else {
+            return Err(Fault::new(FaultKind::Missing, what, "git named no object"));
+        };
+        if !mode.starts_with("100") || size.parse::<u64>().is_ok_and(|size| size > TEXT_AT_MOST) {
+            return Err(Fault::new(
+                FaultKind::Refused,
+                what,
+                "it is no plain file, or larger than a megabyte",
+            ));
+        }
+        let bytes = self.ask(self.git(["cat-file", "blob", object], LOCAL), &what)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn names_in(&self, revision: &str, folder: &str) -> Result<Vec<String>, Fault> {
+        let what = format!("listing {} as it is in {}", escape_controls(folder), short(revision));
+        refuse_options(&what, &[revision])?;
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut args = vec!["ls-tree", "-z", "--name-only", "--full-tree", revision, "--"];
+        if !prefix.is_empty() {
+            args.push(&prefix);
+        }
+        let names = self.texts(self.git(args, LOCAL), &what)?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect())
     }
 
     fn remote_url(&self) -> String {
