@@ -12,6 +12,7 @@ mod diagnosis;
 mod forecast;
 mod kill_idle;
 mod kill_limits;
+mod logs;
 mod maintenance;
 mod param;
 mod proof;
@@ -52,5 +53,6 @@ verbs![
     revert::Revert,
     run::Run,
     maintenance::Maintenance,
+    logs::Logs,
     confirm::Confirm,
 ];

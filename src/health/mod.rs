@@ -2,6 +2,7 @@
 //!
 //! Pure and known to all. It must never measure anything itself.
 
+mod log_sign;
 mod metric;
 mod moment;
 mod sample;
@@ -9,11 +10,12 @@ mod series;
 mod symptom;
 mod value;
 
+pub use log_sign::{LogSigns, code_meaning};
 pub use metric::Metric;
 pub use moment::Moment;
 pub use sample::{
-    DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, PageReading, Reading,
-    Sample, TransactionReading,
+    DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, LogReading, PageReading,
+    Reading, Sample, TransactionReading,
 };
 pub use series::{Measured, Series, refusals_count, refused_between, tighter};
 pub use symptom::Exhaustion;

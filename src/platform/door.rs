@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::health::Moment;
+use crate::health::{LogReading, Moment, Reading};
 
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
 use super::facts::{Dyno, Formation, Release, Running};
+use super::log_watch::{LogTally, LogWatch};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use super::watch::{AppWatch, Seen};
 use super::writes::{CommandWrites, DatabaseWrites, GitWrites, HerokuWrites, Lines};
@@ -21,6 +22,7 @@ pub struct Observer {
     pub(in crate::platform) git: Arc<dyn GitReads>,
     pub(in crate::platform) clock: Arc<dyn Clock>,
     watch: Arc<AppWatch>,
+    log: Arc<LogWatch>,
 }
 
 impl Observer {
@@ -31,7 +33,27 @@ impl Observer {
         git: Arc<dyn GitReads>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { heroku, database, git, clock, watch: Arc::default() }
+        Self { heroku, database, git, clock, watch: Arc::default(), log: Arc::default() }
+    }
+
+    /// From here on the app's log may be followed: the run was agreed to. A dry run never says so.
+    pub fn allow_log(&self) {
+        self.log.allow();
+    }
+
+    /// Follows the app's log from now on, unless it is followed already; `false` when that is not allowed.
+    pub fn follow_log(&self) -> bool {
+        self.log.begin(&self.heroku, &self.clock)
+    }
+
+    /// What the app's log said since it was asked last, for the sampler.
+    pub(in crate::platform) fn log_reading(&self) -> Reading<LogReading> {
+        self.log.reading()
+    }
+
+    /// What the app's log said since `since`, to the second; nothing unless it is followed.
+    pub fn log_tally(&self, since: Moment) -> LogTally {
+        self.log.tally(since)
     }
 
     /// The dynos as seen about a second ago at most, or as last seen when the read budget is spent: for waiting.

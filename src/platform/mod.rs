@@ -18,6 +18,7 @@ mod forms;
 mod inventory;
 mod kept;
 mod lock;
+mod log_watch;
 pub mod netrc;
 mod open;
 mod process;
@@ -40,6 +41,7 @@ pub use facts::{
 pub use inventory::{DatabaseSession, Figure};
 pub use kept::{from_command, from_file};
 pub use lock::{Card, LockHolder, LockState};
+pub use log_watch::{LogStream, LogTally, SignSeen};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};
 pub use reconcile::{Reconciled, reconcile};
