@@ -198,6 +198,8 @@ fn sample(number: u64, database: DatabaseReading) -> Sample {
         database,
         dynos: Reading::Unknown(String::new()),
         pages: Reading::Unknown(String::new()),
+        logs: Reading::not_asked(),
+        jobs: Reading::not_asked(),
     }
 }
 

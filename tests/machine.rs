@@ -190,6 +190,19 @@ fn a_gate_opens_the_moment_it_has_held_and_not_before() {
 }
 
 #[test]
+fn a_gate_may_name_what_was_measured_when_its_step_began() {
+    let steps = "  - id: change\n    restart: all\n    gate: { until: usage < before.usage, within: 30s }\n";
+    let falls = World::at(|_, second| usage(if second < 10 { 0.9 } else { 0.899 })).run(steps);
+    assert_eq!((falls.outcome(), falls.seconds), (Outcome::Done, 10));
+    let same = World::at(|_, _| usage(0.9)).run(steps);
+    assert_eq!(same.outcome(), Outcome::GateShut);
+    let StepStatus::GateShut { why, .. } = same.status("change").expect("it began") else { panic!("shut") };
+    assert!(why.contains("usage < 90%"), "shown with its value: {why}");
+    let unknown = World::at(|_, second| if second == 0 { Sampled::new() } else { usage(0.1) }).run(steps);
+    assert_eq!(unknown.outcome(), Outcome::GateShut, "what was not measured then never passes");
+}
+
+#[test]
 fn a_false_or_an_unknown_sample_begins_the_hold_anew() {
     for blip in [usage(0.9), Sampled::new()] {
         let told = World::at(move |_, second| if second == 2 { blip.clone() } else { usage(0.1) }).run(GATED);

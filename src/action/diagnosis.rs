@@ -379,6 +379,8 @@ mod tests {
                 database: DatabaseReading::Measured(make(number)),
                 dynos: Reading::Unknown(String::new()),
                 pages: Reading::Unknown(String::new()),
+                logs: Reading::not_asked(),
+                jobs: Reading::not_asked(),
             })
             .collect()
     }

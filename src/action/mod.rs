@@ -19,6 +19,7 @@ mod http;
 mod input;
 mod kill_idle;
 mod kill_limits;
+mod logs;
 mod maintenance;
 mod outputs;
 mod param;
@@ -73,5 +74,6 @@ verbs![
     maintenance::Maintenance,
     config::Config,
     addon::Addon,
+    logs::Logs,
     confirm::Confirm,
 ];

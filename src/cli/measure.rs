@@ -30,7 +30,8 @@ impl Measuring {
         // Write authority is given away before anything is looked at.
         drop(opened.sealed.take());
         let (outbox, inbox) = channel();
-        let options = SamplerOptions { every, page: opened.pages.as_ref().map(|_| "/".to_owned()) };
+        let options =
+            SamplerOptions { every, page: opened.pages.as_ref().map(|_| "/".to_owned()), jobs: false };
         let sampler = Sampler::start(&opened.observer, options, move |sample| outbox.send(sample).is_ok());
         let series = Series::new(window, opened.pages.is_some());
         Ok(Self { opened, app, series, clock, inbox, _sampler: sampler })

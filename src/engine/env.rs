@@ -33,3 +33,18 @@ impl Env for Readings<'_> {
         if path == "live" { &["dynos.up", "dynos.wanted", "dynos.crashed", "pages.ok"] } else { &[] }
     }
 }
+
+/// What was measured when a step began, as `before.METRIC`.
+pub(crate) struct Before<'a>(pub(crate) &'a BTreeMap<Metric, Value>);
+
+impl Env for Before<'_> {
+    fn value(&self, path: &str) -> Option<Value> {
+        let metric = path.strip_prefix("before.")?;
+        let metric = Metric::ALL.into_iter().find(|known| known.name() == metric)?;
+        self.0.get(&metric).cloned()
+    }
+
+    fn condition(&self, _: &str) -> Option<&Expr> {
+        None
+    }
+}

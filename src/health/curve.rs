@@ -228,6 +228,8 @@ mod tests {
                 ),
                 dynos: Reading::Measured(DynoReading { up: 2, wanted: 2, ..DynoReading::default() }),
                 pages: Reading::Measured(PageReading { ok_ms: vec![20.0], ..PageReading::default() }),
+                logs: Reading::not_asked(),
+                jobs: Reading::not_asked(),
             });
         }
         series

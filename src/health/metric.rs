@@ -43,13 +43,19 @@ pub enum Metric {
     /// 95th percentile of the latency of page probes in the window.
     #[serde(rename = "pages.p95")]
     PagesP95,
+    /// Lines of the app's log in the window that show an exhausted database.
+    #[serde(rename = "logs.errors")]
+    LogsErrors,
+    /// Jobs that wait in `MediaWiki`'s queue.
+    #[serde(rename = "jobs.queued")]
+    JobsQueued,
     /// Every wanted dyno up, none crashed and, where pages are measured, `pages.ok` at least 95 %.
     Live,
 }
 
 impl Metric {
     /// Every metric, in the order in which they are shown.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Usage,
         Self::Used,
         Self::Limit,
@@ -65,6 +71,8 @@ impl Metric {
         Self::DynosCrashed,
         Self::PagesOk,
         Self::PagesP95,
+        Self::LogsErrors,
+        Self::JobsQueued,
         Self::Live,
     ];
 
@@ -86,6 +94,8 @@ impl Metric {
             Self::DynosCrashed => "dynos.crashed",
             Self::PagesOk => "pages.ok",
             Self::PagesP95 => "pages.p95",
+            Self::LogsErrors => "logs.errors",
+            Self::JobsQueued => "jobs.queued",
             Self::Live => "live",
         }
     }
@@ -102,12 +112,14 @@ impl Metric {
             | Self::OldestIdle
             | Self::Refused
             | Self::Growth
-            | Self::TimeToFull => true,
+            | Self::TimeToFull
+            | Self::JobsQueued => true,
             Self::DynosUp
             | Self::DynosWanted
             | Self::DynosCrashed
             | Self::PagesOk
             | Self::PagesP95
+            | Self::LogsErrors
             | Self::Live => false,
         }
     }
@@ -130,6 +142,12 @@ impl Metric {
             Self::DynosCrashed => "dynos of the formation that are crashed",
             Self::PagesOk => "share of the page probes of the last 10s answered below 500",
             Self::PagesP95 => "95th percentile of their latency",
+            Self::LogsErrors => {
+                "lines of the app's log in the last 10s that show an exhausted database; the log is followed only where this is named, and lines that were lost make it unknown"
+            }
+            Self::JobsQueued => {
+                "jobs waiting in MediaWiki's `job` tables, counted up to 100000; asked only where this is named"
+            }
             Self::Live => {
                 "every wanted dyno up, none crashed and, where pages are measured, `pages.ok` at least 95%"
             }

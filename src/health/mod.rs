@@ -5,6 +5,7 @@
 mod budget;
 mod curve;
 mod latency;
+mod log_sign;
 mod metric;
 mod moment;
 mod sample;
@@ -15,11 +16,12 @@ mod value;
 pub use budget::{Budget, How, Reckoned, Share, links_measured};
 pub use curve::{Curve, Stretch};
 pub use latency::{Pace, compare, percentile};
+pub use log_sign::{LogSigns, code_meaning};
 pub use metric::Metric;
 pub use moment::Moment;
 pub use sample::{
-    DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, PageReading, Reading,
-    Sample, TransactionReading,
+    DatabaseFault, DatabaseFaultKind, DatabaseReading, DatabaseSample, DynoReading, LogReading, PageReading,
+    Reading, Sample, TransactionReading,
 };
 pub use series::{Measured, Series, refusals_count, refused_between, tighter};
 pub use symptom::Exhaustion;

@@ -15,6 +15,16 @@ pub enum Reading<T> {
 }
 
 impl<T> Reading<T> {
+    /// What nobody asked for.
+    pub fn not_asked() -> Self {
+        Self::Unknown("not asked".to_owned())
+    }
+
+    /// Whether it was not read.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+
     /// The measured part, if any.
     pub const fn measured(&self) -> Option<&T> {
         match self {
@@ -37,6 +47,21 @@ pub struct Sample {
     pub dynos: Reading<DynoReading>,
     /// The site's part: page probes since the last sample.
     pub pages: Reading<PageReading>,
+    /// The app's log since the last sample.
+    #[serde(default = "Reading::not_asked", skip_serializing_if = "Reading::is_unknown")]
+    pub logs: Reading<LogReading>,
+    /// Jobs waiting in `MediaWiki`'s queue.
+    #[serde(default = "Reading::not_asked", skip_serializing_if = "Reading::is_unknown")]
+    pub jobs: Reading<u64>,
+}
+
+impl Sample {
+    /// A sample of the database alone.
+    pub fn new(number: u64, at: Moment, database: DatabaseReading) -> Self {
+        let (dynos, pages, logs, jobs) =
+            (Reading::not_asked(), Reading::not_asked(), Reading::not_asked(), Reading::not_asked());
+        Self { number, at, database, dynos, pages, logs, jobs }
+    }
 }
 
 /// The database's part of a sample. A refused login is a measurement, not an error.
@@ -170,4 +195,15 @@ pub struct PageReading {
     pub failed: u64,
     /// Of the failed, how many showed a sign of an exhausted database in the body.
     pub database_errors: u64,
+}
+
+/// The log's part: lines since the last sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogReading {
+    /// All of them.
+    pub lines: u64,
+    /// Those that show an exhausted database.
+    pub errors: u64,
+    /// Lines that are known to be lost: what was counted is a lower bound.
+    pub lost: u64,
 }

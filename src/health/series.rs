@@ -133,6 +133,10 @@ impl Series {
         }
         self.derive_growth(&mut metrics);
         self.derive_pages(at, &mut metrics);
+        self.derive_logs(at, &sample, &mut metrics);
+        if let Some(jobs) = sample.jobs.measured() {
+            metrics.insert(Metric::JobsQueued, Value::Count(*jobs as f64));
+        }
         if let Some(live) = self.live(&sample, &metrics) {
             metrics.insert(Metric::Live, Value::Truth(live));
         }
@@ -193,6 +197,23 @@ impl Series {
         }
         if let Some(p95) = percentile(&latencies, 0.95) {
             metrics.insert(Metric::PagesP95, Value::Duration(Some(p95 / 1000.0)));
+        }
+    }
+
+    /// Lines that were lost could be errors: then it is not known how many there were.
+    fn derive_logs(&self, now: Moment, sample: &Sample, metrics: &mut BTreeMap<Metric, Value>) {
+        if sample.logs.is_unknown() {
+            return;
+        }
+        let within = self.samples.iter().filter(|sample| now.since(sample.at) <= self.pages_window);
+        let of_app = within.filter(|sample| sample.at >= self.app_from);
+        let (mut errors, mut lost) = (0, 0);
+        for logs in of_app.filter_map(|sample| sample.logs.measured()) {
+            errors += logs.errors;
+            lost += logs.lost;
+        }
+        if lost == 0 {
+            metrics.insert(Metric::LogsErrors, Value::Count(errors as f64));
         }
     }
 
@@ -299,7 +320,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::{DynoReading, PageReading, Reading};
+    use crate::health::{DynoReading, LogReading, PageReading, Reading};
 
     fn row(connected: u64) -> DatabaseSample {
         DatabaseSample {
@@ -318,6 +339,8 @@ mod tests {
             database,
             dynos: Reading::Measured(DynoReading { up: 2, wanted: 2, ..DynoReading::default() }),
             pages: Reading::Unknown(String::new()),
+            logs: Reading::not_asked(),
+            jobs: Reading::not_asked(),
         }
     }
 
@@ -332,6 +355,27 @@ mod tests {
             Value::Truth(v) => Some(f64::from(u8::from(*v))),
             Value::Text(_) => None,
         }
+    }
+
+    #[test]
+    fn errors_of_the_log_count_for_ten_seconds_and_lost_lines_make_them_unknown() {
+        let mut series = series();
+        let mut at = |number: u64, logs: Reading<LogReading>| {
+            let mut sample = sample(number, DatabaseReading::Unknown(String::new()));
+            (sample.logs, sample.jobs) = (logs, Reading::Measured(number));
+            let seen = series.push(sample);
+            assert_eq!(get(&seen, Metric::JobsQueued), Some(number as f64));
+            get(&seen, Metric::LogsErrors)
+        };
+        let read = |errors, lost| Reading::Measured(LogReading { lines: 5, errors, lost });
+        assert_eq!(at(1, Reading::not_asked()), None, "not followed");
+        assert_eq!(at(2, read(0, 0)), Some(0.0), "silence is known");
+        assert_eq!(at(3, read(2, 0)), Some(2.0));
+        assert_eq!(at(4, Reading::Unknown("being reopened".into())), None);
+        assert_eq!(at(13, read(1, 0)), Some(3.0));
+        assert_eq!(at(14, read(0, 0)), Some(1.0));
+        assert_eq!(at(15, read(0, 7)), None, "lost lines may have been errors");
+        assert_eq!(at(26, read(0, 0)), Some(0.0));
     }
 
     #[test]

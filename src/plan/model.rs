@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{Action, Bindings};
 use crate::expr::Expr;
 use crate::guard::Guardrails;
-use crate::health::Value;
+use crate::health::{Metric, Value};
 
 /// Everything that makes a plan, and nothing else: the same record always builds the same plan. It is the journal's
 /// first entry, and its hash is the plan's id.
@@ -110,6 +110,42 @@ pub struct Plan {
     pub guardrails: Guardrails,
     /// What to do when the run ends with a gate shut, in the runbook's own words.
     pub when_shut: Vec<String>,
+}
+
+impl Plan {
+    /// Whether a condition of the plan names this metric. What nobody names is not measured, where that costs something.
+    pub fn measures(&self, metric: Metric) -> bool {
+        let mut names = Vec::new();
+        names.extend(self.healthy.names().into_iter().map(str::to_owned));
+        self.steps.iter().for_each(|step| step.names(&mut names));
+        names.iter().any(|name| name.strip_prefix("before.").unwrap_or(name) == metric.name())
+    }
+}
+
+impl Step {
+    /// What its conditions name, those of rungs included.
+    fn names(&self, into: &mut Vec<String>) {
+        let mut add = |expr: &Expr| into.extend(expr.names().into_iter().map(str::to_owned));
+        self.when.iter().chain(&self.abort_when).for_each(|expr| add(expr));
+        self.before.iter().for_each(|gate| add(&gate.until));
+        if let AfterGate::Own(gate) | AfterGate::IfChanged(gate) = &self.after {
+            add(&gate.until);
+        }
+        match &self.body {
+            Body::Verb(action) => {
+                if let Some(Ok(until)) = action.awaits().map(|awaits| Expr::parse(awaits.until)) {
+                    add(&until);
+                }
+            }
+            Body::Ladder(ladder) => {
+                add(&ladder.gate.until);
+                ladder.rungs.iter().for_each(|rung| rung.names(into));
+            }
+        }
+        if let Some(remedy) = &self.remedy {
+            remedy.names(into);
+        }
+    }
 }
 
 /// One step.

@@ -12,17 +12,25 @@ use crate::source::{Diagnostic, did_you_mean};
 pub(super) struct Names {
     units: BTreeMap<String, Unit>,
     metrics: bool,
+    /// `before.METRIC`: what was measured when the step began.
+    before: bool,
     /// Every step of the runbook with its outputs, wherever it stands: for saying why a name is not known here.
     steps: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Names {
     pub(super) fn with_metrics(steps: BTreeMap<String, Vec<String>>) -> Self {
-        Self { metrics: true, units: BTreeMap::new(), steps: Arc::new(steps) }
+        Self { metrics: true, before: false, units: BTreeMap::new(), steps: Arc::new(steps) }
     }
 
     pub(super) fn add(&mut self, name: String, unit: Unit) {
         self.units.insert(name, unit);
+    }
+
+    /// What was measured when the step began, too: for the gate after it.
+    pub(super) fn and_before(mut self) -> Self {
+        self.before = self.metrics;
+        self
     }
 
     /// Only what is known before the run: inputs and the item.
@@ -31,6 +39,7 @@ impl Names {
         let units = self.units.iter().filter(|(name, _)| fixed(name));
         Self {
             metrics: false,
+            before: false,
             units: units.map(|(name, unit)| (name.clone(), *unit)).collect(),
             steps: Arc::clone(&self.steps),
         }
@@ -65,7 +74,8 @@ impl Scope for Names {
         if path == "healthy" {
             return Some(Unit::Truth);
         }
-        Metric::ALL.into_iter().find(|metric| metric.name() == path).map(Metric::unit)
+        let metric = path.strip_prefix("before.").filter(|_| self.before).unwrap_or(path);
+        Metric::ALL.into_iter().find(|known| known.name() == metric).map(Metric::unit)
     }
 
     fn names(&self) -> Vec<String> {
@@ -84,6 +94,10 @@ impl Scope for Names {
         }
         if path == "none" {
             return Some("a gate is switched off by `gate: { none: REASON }`".to_owned());
+        }
+        if path.starts_with("before.") && !self.before {
+            let hint = "what was measured when a step began is known to the gate after it, and nowhere else";
+            return Some(hint.to_owned());
         }
         let rest = path.strip_prefix("steps.")?;
         if !self.metrics {

@@ -360,7 +360,8 @@ impl<'f> Builder<'f> {
     }
 
     fn ladder(&mut self, spec: &LadderSpec) -> Ladder {
-        let gate = self.gate(&spec.gate, Duration::from_secs(20), Duration::from_secs(60));
+        let names = self.names.clone();
+        let gate = self.gate(&spec.gate, Duration::from_secs(20), Duration::from_secs(60), &names);
         let mut rungs = Vec::new();
         for rung in &spec.rungs {
             self.check_id(rung);
@@ -377,9 +378,12 @@ impl<'f> Builder<'f> {
     fn gates(&mut self, spec: &StepSpec, mutates: bool, rung: bool) -> (Option<Gate>, AfterGate) {
         let default = if mutates && !rung { AfterGate::Default(DEFAULT_GATE) } else { AfterGate::NotNeeded };
         let GateSpec::Set { before, after } = &spec.gate else { return (None, default) };
-        let before = before.as_ref().and_then(|gate| self.gate(gate, Duration::ZERO, DEFAULT_GATE));
+        let names = self.names.clone();
+        let before = before.as_ref().and_then(|gate| self.gate(gate, Duration::ZERO, DEFAULT_GATE, &names));
         let after = match after {
-            AfterText::Own(Some(gate)) => self.gate(gate, Duration::ZERO, DEFAULT_GATE).map(AfterGate::Own),
+            AfterText::Own(Some(gate)) => {
+                self.gate(gate, Duration::ZERO, DEFAULT_GATE, &names.and_before()).map(AfterGate::Own)
+            }
             AfterText::Own(None) | AfterText::Unsaid => None,
             AfterText::Off(reason) => {
                 if reason.trim().chars().count() < 3 {
@@ -392,9 +396,8 @@ impl<'f> Builder<'f> {
         (before, after.unwrap_or(default))
     }
 
-    fn gate(&mut self, spec: &GateText, hold: Duration, within: Duration) -> Option<Gate> {
-        let names = self.names.clone();
-        let until = self.gating(&spec.until, &names, "a gate is switched off by `gate: { none: REASON }`");
+    fn gate(&mut self, spec: &GateText, hold: Duration, within: Duration, names: &Names) -> Option<Gate> {
+        let until = self.gating(&spec.until, names, "a gate is switched off by `gate: { none: REASON }`");
         let faults = self.faults.len();
         let hold = self.duration(spec.hold.clone(), hold);
         let patience = self.duration(spec.within.clone(), within);
@@ -445,7 +448,10 @@ impl<'f> Builder<'f> {
         if !self.without_database {
             return expr;
         }
-        let dropped = |name: &str| Metric::ALL.into_iter().any(|m| m.of_database() && m.name() == name);
+        let dropped = |name: &str| {
+            let metric = name.strip_prefix("before.").unwrap_or(name);
+            Metric::ALL.into_iter().any(|m| m.of_database() && m.name() == metric)
+        };
         expr.without(&dropped).unwrap_or_else(live)
     }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::health::Moment;
+use crate::health::{LogReading, Moment, Reading};
 
 use super::addons::Addon;
 use super::change::{Change, Effect};
 use super::clock::Clock;
 use super::error::{ChangeError, Fault, FaultKind};
 use super::facts::{Dyno, Formation, Release, Running};
+use super::log_watch::{LogTally, LogWatch};
 use super::pages::{PageAnswer, PageDesk, PageRound};
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
 use super::watch::{AppWatch, Seen};
@@ -24,6 +25,7 @@ pub struct Observer {
     pub(in crate::platform) clock: Arc<dyn Clock>,
     watch: Arc<AppWatch>,
     pages: Arc<PageDesk>,
+    log: Arc<LogWatch>,
 }
 
 impl Observer {
@@ -34,7 +36,35 @@ impl Observer {
         git: Arc<dyn GitReads>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { heroku, database, git, clock, watch: Arc::default(), pages: Arc::default() }
+        Self {
+            heroku,
+            database,
+            git,
+            clock,
+            watch: Arc::default(),
+            pages: Arc::default(),
+            log: Arc::default(),
+        }
+    }
+
+    /// From here on the app's log may be followed: the run was agreed to. A dry run never says so.
+    pub fn allow_log(&self) {
+        self.log.allow();
+    }
+
+    /// Follows the app's log from now on, unless it is followed already; `false` when that is not allowed.
+    pub fn follow_log(&self) -> bool {
+        self.log.begin(&self.heroku, &self.clock)
+    }
+
+    /// What the app's log said since it was asked last, for the sampler.
+    pub(in crate::platform) fn log_reading(&self) -> Reading<LogReading> {
+        self.log.reading()
+    }
+
+    /// What the app's log said since `since`, to the second; nothing unless it is followed.
+    pub fn log_tally(&self, since: Moment) -> LogTally {
+        self.log.tally(since)
     }
 
     /// The dynos as seen about a second ago at most, or as last seen when the read budget is spent: for waiting.

@@ -43,6 +43,7 @@ struct State {
     leak: Leak,
     idle: u64,
     kills: u64,
+    jobs: u64,
     dynos: Vec<Dyno>,
     born: u64,
     web: u64,
@@ -90,6 +91,7 @@ impl World {
             leak,
             idle: 146,
             kills: 0,
+            jobs: 30,
             dynos: Vec::new(),
             born: 0,
             web: 2,
@@ -186,6 +188,8 @@ impl World {
                 ..DynoReading::default()
             }),
             pages: Reading::Measured(PageReading { ok_ms: vec![20.0; 4], ..PageReading::default() }),
+            logs: Reading::not_asked(),
+            jobs: Reading::Measured(state.jobs),
         }
     }
 
@@ -629,6 +633,9 @@ impl DatabaseReads for World {
     }
     fn kill_sql(&self, _: &[Victim], _: &KillRule) -> String {
         String::new()
+    }
+    fn jobs_queued(&self) -> Result<u64, Fault> {
+        Ok(self.state().jobs)
     }
     fn logins(&self) -> u64 {
         0

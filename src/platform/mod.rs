@@ -20,6 +20,7 @@ mod forms;
 mod inventory;
 mod kept;
 mod lock;
+mod log_watch;
 pub mod netrc;
 mod open;
 mod pages;
@@ -46,6 +47,7 @@ pub use facts::{
 pub use inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 pub use kept::{Variables, from_command, from_file};
 pub use lock::{Card, LockHolder, LockState};
+pub use log_watch::{LogStream, LogTally, SignSeen};
 pub use open::{Credentials, DatabaseCredentials, Opened, install_crypto, open};
 pub use pages::{PageAnswer, PageRound};
 pub use reads::{DatabaseReads, GitReads, HerokuReads};

@@ -5,17 +5,18 @@ use std::time::Duration;
 use super::addons::{Addon, AddonPlan};
 use super::change::KillRule;
 use super::config::{ConfigDifference, ConfigVars};
-use super::error::Fault;
+use super::error::{Fault, FaultKind};
 use super::facts::{
     App, Build, BuildOrigin, Census, CommitFact, Committer, ConfigChange, DatabaseFacts, Dyno, Formation,
     IdleSession, LogLine, Release, Slug, TreeChange, TreeState,
 };
 use super::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 use super::lock::LockState;
+use super::log_watch::LogStream;
 use super::pages::PageAnswer;
 use crate::health::{DatabaseReading, PageReading, Reading};
 
-/// Questions to Heroku. GET only, except `recent_logs` (a log session is a POST that changes nothing in the app; a
+/// Questions to Heroku. GET only, except `recent_logs` and `open_log` (a log session is a POST that changes nothing in the app; a
 /// dry run does not ask it).
 pub trait HerokuReads: Send + Sync {
     /// The app (`GET /apps/A`).
@@ -40,6 +41,12 @@ pub trait HerokuReads: Send + Sync {
     fn sharing_apps(&self) -> Result<Vec<String>, Fault>;
     /// The last lines of the app's log, of one dyno or of all.
     fn recent_logs(&self, lines: u32, dyno: Option<&str>) -> Result<Vec<LogLine>, Fault>;
+    /// Follows the app's log, of one dyno, of a process type or of all, after `lines` lines of history. A dry run does not
+    /// ask it: a log session is a POST.
+    fn open_log(&self, dyno: Option<&str>, lines: u32) -> Result<Box<dyn LogStream>, Fault> {
+        let _ = (dyno, lines);
+        Err(Fault::new(FaultKind::Unsupported, "following the app's log", "there is none to follow"))
+    }
     /// One page probe of `path` against the site.
     fn probe_page(&self, path: &str) -> Reading<PageReading>;
     /// Asks for one page, with GET and without credentials: a path of the site, or a whole URL. Bounded by 10 s and by
@@ -101,6 +108,10 @@ pub trait DatabaseReads: Send + Sync {
     /// statements is near.
     fn interval(&self, wanted: Duration) -> Duration {
         wanted
+    }
+    /// Jobs that wait in `MediaWiki`'s `job` tables, of all of them together; counted up to 100 000 in each.
+    fn jobs_queued(&self) -> Result<u64, Fault> {
+        Err(Fault::new(FaultKind::Unsupported, "counting the jobs", "this database cannot tell"))
     }
     /// Logins attempted so far.
     fn logins(&self) -> u64;

@@ -15,8 +15,10 @@ use crate::health::{DatabaseReading, DynoReading, Moment, PageReading, Reading, 
 
 /// Missed ticks reported one by one; a longer gap (a laptop that slept) is not filled up.
 const MISSED_AT_MOST: u64 = 5;
-/// A view of the dynos older than this is unknown.
-const DYNOS_STALE: Duration = Duration::from_secs(10);
+/// A view of the dynos older than this is unknown; a count of the jobs, too.
+const STALE: Duration = Duration::from_secs(10);
+/// How often the jobs are counted.
+const JOBS: Duration = Duration::from_secs(2);
 
 /// What is sampled.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub struct SamplerOptions {
     pub every: Duration,
     /// The path that is probed; `None` = pages are not measured.
     pub page: Option<String>,
+    /// Whether the jobs in `MediaWiki`'s queue are counted.
+    pub jobs: bool,
 }
 
 /// A running sampler; dropping it ends its threads.
@@ -39,6 +43,7 @@ struct Board {
     dynos: Option<(Reading<DynoReading>, Moment)>,
     pages: PageReading,
     probed: bool,
+    jobs: Option<(Reading<u64>, Moment)>,
 }
 
 impl Sampler {
@@ -55,6 +60,10 @@ impl Sampler {
         if let Some(path) = options.page.clone() {
             let (view, shared, every) = (observer.clone(), Arc::clone(&board), options.every);
             sampler.spawn(move |stop| probe_pages(&view, &shared, &path, every, &stop));
+        }
+        if options.jobs {
+            let (view, shared) = (observer.clone(), Arc::clone(&board));
+            sampler.spawn(move |stop| count_jobs(&view, &shared, &stop));
         }
         let view = observer.clone();
         sampler.spawn(move |stop| tick(&view, &board, &options, sink, &stop));
@@ -99,8 +108,7 @@ fn tick(
             crate::platform::DatabaseReads::sample,
         );
         number += 1;
-        let (dynos, pages) = collect(board, clock.now(), options);
-        if !sink(Sample { number, at: due, database, dynos, pages }) {
+        if !sink(collect(observer, board, options, Sample::new(number, due, database))) {
             return;
         }
         let every = observer.database().map_or(options.every, |database| database.interval(options.every));
@@ -110,8 +118,7 @@ fn tick(
             number += 1;
             let database =
                 DatabaseReading::Unknown("the tick was missed: the one before took too long".to_owned());
-            let (dynos, pages) = collect(board, clock.now(), options);
-            if !sink(Sample { number, at: due, database, dynos, pages }) {
+            if !sink(collect(observer, board, options, Sample::new(number, due, database))) {
                 return;
             }
             due = due.plus(every);
@@ -125,18 +132,18 @@ fn tick(
     }
 }
 
+/// Adds to a sample what the other threads have seen.
 fn collect(
+    observer: &Observer,
     board: &Mutex<Board>,
-    now: Moment,
     options: &SamplerOptions,
-) -> (Reading<DynoReading>, Reading<PageReading>) {
+    mut sample: Sample,
+) -> Sample {
+    let now = observer.clock().now();
+    sample.logs = observer.log_reading();
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-    let dynos = match &board.dynos {
-        Some((reading, at)) if now.since(*at) <= DYNOS_STALE => reading.clone(),
-        Some(_) => Reading::Unknown("the list of dynos is more than 10 s old".to_owned()),
-        None => Reading::Unknown("the dynos have not been read yet".to_owned()),
-    };
-    let pages = if options.page.is_none() {
+    sample.dynos = recent(board.dynos.as_ref(), now, "the list of dynos");
+    sample.pages = if options.page.is_none() {
         Reading::Unknown("pages are not measured".to_owned())
     } else if board.probed {
         board.probed = false;
@@ -144,7 +151,34 @@ fn collect(
     } else {
         Reading::Unknown("no probe ended in this interval".to_owned())
     };
-    (dynos, pages)
+    if options.jobs {
+        sample.jobs = recent(board.jobs.as_ref(), now, "the count of jobs");
+    }
+    sample
+}
+
+/// What was read last, unless that is too long ago.
+fn recent<T: Clone>(read: Option<&(Reading<T>, Moment)>, now: Moment, what: &str) -> Reading<T> {
+    match read {
+        Some((reading, at)) if now.since(*at) <= STALE => reading.clone(),
+        Some(_) => Reading::Unknown(format!("{what} is more than 10 s old")),
+        None => Reading::Unknown(format!("{what} has not been read yet")),
+    }
+}
+
+fn count_jobs(observer: &Observer, board: &Mutex<Board>, stop: &Receiver<()>) {
+    let mut rest = Duration::ZERO;
+    while pause(stop, rest) {
+        let began = observer.clock().now();
+        let Some(database) = observer.database() else { return };
+        let counted = match database.jobs_queued() {
+            Ok(jobs) => Reading::Measured(jobs),
+            Err(fault) => Reading::Unknown(fault.to_string()),
+        };
+        board.lock().unwrap_or_else(PoisonError::into_inner).jobs = Some((counted, began));
+        // A count that takes long is made less often: it must not weigh on a database that is in trouble.
+        rest = JOBS.max(observer.clock().now().since(began) * 20);
+    }
 }
 
 fn watch_dynos(observer: &Observer, board: &Mutex<Board>, stop: &Receiver<()>) {
@@ -303,7 +337,7 @@ mod tests {
         }));
         let observer = Observer::new(heroku, Some(Arc::new(Paced)), tree, clock);
         let (sink, samples) = channel();
-        let options = SamplerOptions { every: Duration::from_secs(3600), page: None };
+        let options = SamplerOptions { every: Duration::from_secs(3600), page: None, jobs: false };
         let sampler = Sampler::start(&observer, options, move |sample| sink.send(sample.number).is_ok());
         for _ in 0..5 {
             samples.recv_timeout(Duration::from_secs(20)).unwrap();

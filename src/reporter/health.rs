@@ -162,6 +162,8 @@ mod tests {
             database,
             dynos: Reading::Measured(DynoReading { up: 1, wanted: 2, crashed: 1, starting: 0 }),
             pages: Reading::Unknown(String::new()),
+            logs: Reading::not_asked(),
+            jobs: Reading::not_asked(),
         }
     }
 

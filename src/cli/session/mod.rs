@@ -71,8 +71,11 @@ impl Session {
         ending: Arc<Ending>,
     ) -> Self {
         let (outbox, inbox) = channel();
-        let options =
-            SamplerOptions { every: plan.every, page: opened.pages.as_ref().map(|_| "/".to_owned()) };
+        let options = SamplerOptions {
+            every: plan.every,
+            page: opened.pages.as_ref().map(|_| "/".to_owned()),
+            jobs: plan.measures(Metric::JobsQueued),
+        };
         let sink = outbox.clone();
         let sampler = Sampler::start(&opened.observer, options, move |sample| {
             sink.send(Incoming::Sample(Box::new(sample))).is_ok()
@@ -391,6 +394,10 @@ impl Session {
         let Some(permit) = sealed.permit(&self.plan.id, true) else {
             return Err(Stop::new(6, "error: the plan was not agreed to"));
         };
+        self.opened.observer.allow_log();
+        if self.plan.measures(Metric::LogsErrors) {
+            self.opened.observer.follow_log();
+        }
         // A plan that only looks gets no hands, and no evidence is kept of before its first change: there is none.
         let mode: Box<dyn Mode> = if self.plan.only_looks {
             drop((sealed, permit));

@@ -194,7 +194,8 @@ impl Machine {
         let watch = match &step.after {
             AfterGate::IfChanged(_) if !changed => None,
             AfterGate::Own(gate) | AfterGate::IfChanged(gate) => {
-                Some(self.fresh_watch(gate.clone(), GateKind::After, now))
+                let gate = self.with_before(gate);
+                Some(self.fresh_watch(gate, GateKind::After, now))
             }
             AfterGate::Default(within) if changed || dry => self.default_gate(*within, now),
             AfterGate::Default(_) | AfterGate::None(_) | AfterGate::NotNeeded => None,

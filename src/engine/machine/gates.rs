@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::env::Readings;
+use super::super::env::{Before, Readings};
 use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::{Live, Request};
 use super::super::watch::{GateState, Watch};
@@ -214,6 +214,13 @@ impl Machine {
             Some(Template::parse(text).map_or_else(|_| text.value.clone(), |template| template.fill(&env)))
         });
         message.map_or(told.clone(), |message| format!("{message} ({told})"))
+    }
+
+    /// A gate after the step in hand, with what was measured when that began put in: `jobs.queued < before.jobs.queued`
+    /// is judged, and shown, as `jobs.queued < 32`. What was not measured then stays unknown.
+    pub(super) fn with_before(&self, gate: &Gate) -> Gate {
+        let Some(frame) = self.frames.last() else { return gate.clone() };
+        Gate { until: Arc::new(gate.until.bound(&Before(&frame.before))), ..gate.clone() }
     }
 
     /// The gate of a mutating step that sets none: usage known, and not above what it was.

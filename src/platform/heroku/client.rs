@@ -27,6 +27,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const PAGE_TIMEOUT: Duration = READ_TIMEOUT;
 /// Bound of a change. What was sent may land until then, and a little later: the settle rule waits that long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stream of the log may be silent: then it is opened again, lest it is dead.
+const SILENCE: Duration = Duration::from_secs(300);
 /// Tries of a read, the first included.
 const TRIES: u32 = 3;
 /// Largest body that is read, in bytes.
@@ -63,6 +65,7 @@ pub struct Heroku {
     pub(super) options: HerokuOptions,
     http: Client,
     pages: Client,
+    streams: Client,
     warned: Mutex<Vec<String>>,
     /// Maintenance mode, as last read or set: then the router answers pages, whatever the app does.
     maintenance: AtomicBool,
@@ -115,6 +118,7 @@ impl Heroku {
                 .timeout(timeout)
                 .redirect(redirects)
                 .retry(reqwest::retry::never())
+                .tcp_keepalive(Duration::from_secs(30))
                 .pool_idle_timeout(Duration::from_secs(30));
             let builder = if bypass { builder.no_proxy() } else { builder };
             builder.build().map_err(|error| {
@@ -126,10 +130,13 @@ impl Heroku {
         let http = build(WRITE_TIMEOUT, loopback, Policy::none())?;
         let pages_loopback = options.pages_url.as_deref().is_some_and(is_loopback);
         let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
+        // Its time bounds each read, not the whole: a stream goes on.
+        let streams = build(SILENCE, loopback, Policy::none())?;
         Ok(Arc::new(Self {
             options,
             http,
             pages,
+            streams,
             warned: Mutex::default(),
             maintenance: AtomicBool::default(),
         }))
@@ -147,6 +154,10 @@ impl Heroku {
 
     pub(super) fn page_client(&self) -> &Client {
         &self.pages
+    }
+
+    pub(super) fn stream_client(&self) -> &Client {
+        &self.streams
     }
 
     /// The path of something of the app.

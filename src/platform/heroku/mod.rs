@@ -14,5 +14,6 @@ mod writes;
 pub use bucket::Bucket;
 pub use client::{Heroku, HerokuOptions};
 pub(in crate::platform) use client::{check_url, is_loopback};
+pub(in crate::platform) use logs::shortened;
 pub(in crate::platform) use target::is_app;
 pub use target::{TargetError, choose_app};

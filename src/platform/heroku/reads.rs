@@ -1,7 +1,7 @@
 //! The questions to Heroku.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -16,9 +16,10 @@ use crate::platform::error::{Fault, FaultKind};
 use crate::platform::facts::{
     App, Build, BuildOrigin, ConfigChange, Dyno, Formation, LogLine, Release, Slug,
 };
+use crate::platform::log_watch::LogStream;
 use crate::platform::pages::{PageAnswer, is_whole, without_login};
 use crate::platform::reads::HerokuReads;
-use crate::platform::secret::Secret;
+use crate::platform::secret::{Redactor, Secret};
 
 /// Bytes of a page that are looked at.
 const PAGE_BYTES: u64 = 256 << 10;
@@ -228,36 +229,48 @@ impl HerokuReads for Heroku {
     }
 
     fn recent_logs(&self, lines: u32, dyno: Option<&str>) -> Result<Vec<LogLine>, Fault> {
-        let mut body = json!({ "lines": lines, "tail": false });
-        if let Some(dyno) = dyno {
-            body["dyno_name"] = json!(dyno);
-            body["dyno"] = json!(dyno);
-        }
-        let session = self.post_harmless(&self.of_app("/log-sessions"), &body)?;
+        let (url, _) = self.log_session(dyno, Some(lines), false)?;
         let what = "reading the app's log";
-        let Some(url) = session["logplex_url"].as_str() else {
-            return Err(Fault::new(FaultKind::Broken, what, "the session has no URL"));
-        };
-        let may_be_plain = is_loopback(&self.options.api_url) && is_loopback(url);
-        if !url.starts_with("https://") && !may_be_plain {
-            return Err(Fault::new(FaultKind::Unsupported, what, "the session's URL is not https"));
-        }
         let response = self
             .page_client()
             .get(url)
             .timeout(Duration::from_secs(4))
             .send()
             .map_err(|error| super::errors::explain_transport(what, &error, &self.options.redactor))?;
+        let events = is_events(&response);
         // A session that is cut in the middle gives what it gave.
-        let reader = BufReader::new(response.take(1 << 20));
-        let parsed = reader
-            .split(b'\n')
-            .map_while(Result::ok)
-            .filter_map(|line| logs::parse(&String::from_utf8_lossy(&line), &self.options.redactor))
-            .filter(|line| dyno.is_none_or(|dyno| line.process.is_empty() || line.process == dyno));
-        let mut kept: Vec<LogLine> = parsed.collect();
+        let mut framing = logs::Framing::new(BufReader::new(response.take(1 << 20)), events);
+        let read = std::iter::from_fn(|| framing.next().ok().flatten());
+        let parsed = read.filter_map(|line| logs::parse(&line, &self.options.redactor));
+        let mut kept: Vec<LogLine> = parsed.filter(|line| is_of(line, dyno)).collect();
         let skip = kept.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
         Ok(kept.split_off(skip))
+    }
+
+    fn open_log(&self, dyno: Option<&str>, lines: u32) -> Result<Box<dyn LogStream>, Fault> {
+        let what = "following the app's log";
+        let (url, made_at) = match self.log_session(dyno, Some(lines), true) {
+            // A Fir app's log has no history that could be asked for.
+            Err(fault) if fault.kind == FaultKind::Refused => self.log_session(dyno, None, true)?,
+            told => told?,
+        };
+        let response = self
+            .stream_client()
+            .get(url)
+            .send()
+            .map_err(|error| super::errors::explain_transport(what, &error, &self.options.redactor))?;
+        if !response.status().is_success() {
+            // Expired, or not known yet: a new session is the cure for both.
+            let why = format!("the session's stream was answered with {}", response.status().as_u16());
+            return Err(Fault::new(FaultKind::Broken, what, why));
+        }
+        let events = is_events(&response);
+        Ok(Box::new(Stream {
+            framing: logs::Framing::new(BufReader::new(response), events),
+            redactor: self.options.redactor.clone(),
+            dyno: dyno.map(str::to_owned),
+            made_at,
+        }))
     }
 
     fn probe_page(&self, path: &str) -> Reading<PageReading> {
@@ -351,6 +364,76 @@ impl HerokuReads for Heroku {
 
     fn api_url(&self) -> String {
         self.options.api_url.clone()
+    }
+}
+
+/// A stream of the log, as it comes.
+struct Stream {
+    framing: logs::Framing<BufReader<reqwest::blocking::Response>>,
+    redactor: Redactor,
+    dyno: Option<String>,
+    made_at: String,
+}
+
+impl LogStream for Stream {
+    fn next(&mut self) -> Result<Option<LogLine>, Fault> {
+        loop {
+            let read = self.framing.next().map_err(|error| {
+                // A stream that is silent for minutes ends this way, too.
+                Fault::new(FaultKind::Network, "following the app's log", error.to_string())
+            })?;
+            let Some(line) = read else { return Ok(None) };
+            let line = logs::parse_whole(&line, &self.redactor);
+            if let Some(line) = line.filter(|line| is_of(line, self.dyno.as_deref())) {
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    fn made_at(&self) -> String {
+        self.made_at.clone()
+    }
+}
+
+/// Whether a response is server-sent events.
+fn is_events(response: &reqwest::blocking::Response) -> bool {
+    let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.contains("event-stream"))
+}
+
+/// Whether a line is of the dyno, or of the process type, that was asked for: who answers may give more.
+fn is_of(line: &LogLine, dyno: Option<&str>) -> bool {
+    dyno.is_none_or(|dyno| {
+        line.process.is_empty() || line.process == dyno || line.process.split('.').next() == Some(dyno)
+    })
+}
+
+impl Heroku {
+    /// A new session of the log: its URL, which is a secret, and when it was made.
+    fn log_session(
+        &self,
+        dyno: Option<&str>,
+        lines: Option<u32>,
+        tail: bool,
+    ) -> Result<(String, String), Fault> {
+        let mut body = json!({ "tail": tail });
+        if let Some(lines) = lines {
+            body["lines"] = json!(lines);
+        }
+        if let Some(dyno) = dyno {
+            body["dyno_name"] = json!(dyno);
+            body["dyno"] = json!(dyno);
+        }
+        let session = self.post_harmless(&self.of_app("/log-sessions"), &body)?;
+        let what = "reading the app's log";
+        let Some(url) = session["logplex_url"].as_str() else {
+            return Err(Fault::new(FaultKind::Broken, what, "the session has no URL"));
+        };
+        let may_be_plain = is_loopback(&self.options.api_url) && is_loopback(url);
+        if !url.starts_with("https://") && !may_be_plain {
+            return Err(Fault::new(FaultKind::Unsupported, what, "the session's URL is not https"));
+        }
+        Ok((url.to_owned(), session["created_at"].as_str().unwrap_or_default().to_owned()))
     }
 }
 

@@ -16,6 +16,8 @@ const CLIENTS: &str = "command NOT IN ('Daemon','Binlog Dump','Slave_IO','Slave_
 
 /// Jobs are counted up to this many: what matters is "none", "some", "very many".
 const JOBS_COUNTED: u32 = 100_000;
+/// Job tables that are looked at: wikis may share a schema, each with a prefix of its own.
+const JOB_TABLES: u32 = 8;
 
 impl Session {
     /// Who holds the slots, as far as this account can see.
@@ -25,7 +27,7 @@ impl Session {
             sleeper_ages: self.sleeper_ages()?,
             statements: self.statements()?,
             transactions: if self.facts.sees_transactions { visible(self.transactions())? } else { None },
-            jobs: visible(self.jobs())?,
+            jobs: visible(self.jobs())?.flatten(),
         })
     }
 
@@ -114,10 +116,31 @@ impl Session {
         .collect()
     }
 
-    fn jobs(&mut self) -> Result<u64, StatementFault> {
-        let row =
-            self.row(&format!("{CAP}SELECT COUNT(*) n FROM (SELECT 1 FROM job LIMIT {JOBS_COUNTED}) j"))?;
-        Cells(row).count("n")
+    /// Jobs that wait, in all of the schema's job tables; `None` when there is none that can be read.
+    pub fn jobs(&mut self) -> Result<Option<u64>, StatementFault> {
+        if self.job_tables.is_none() {
+            self.job_tables = Some(self.find_job_tables()?);
+        }
+        let tables = self.job_tables.clone().unwrap_or_default();
+        let mut jobs = None;
+        for table in tables {
+            let row = self.row(&format!(
+                "{CAP}SELECT COUNT(*) n FROM (SELECT 1 FROM `{}` LIMIT {JOBS_COUNTED}) j",
+                table.replace('`', "``")
+            ))?;
+            jobs = Some(jobs.unwrap_or(0) + Cells(row).count("n")?);
+        }
+        Ok(jobs)
+    }
+
+    /// Tables that look like `MediaWiki`'s `job`, whatever prefix the wiki has.
+    fn find_job_tables(&mut self) -> Result<Vec<String>, StatementFault> {
+        let rows = self.rows(&format!(
+            "{CAP}SELECT table_name name FROM information_schema.columns \
+             WHERE table_schema=DATABASE() AND table_name LIKE '%job' AND column_name IN ('job_cmd','job_token') \
+             GROUP BY table_name HAVING COUNT(*)=2 ORDER BY table_name LIMIT {JOB_TABLES}"
+        ))?;
+        rows.into_iter().map(|row| Cells(row).words("name")).collect()
     }
 }
 

@@ -322,6 +322,17 @@ impl DatabaseReads for Database {
         self.read("asking who holds the connections", None, Session::census)
     }
 
+    fn jobs_queued(&self) -> Result<u64, Fault> {
+        let what = format!("counting the jobs at {}", self.name());
+        // A full database does not wait for it: what is counted is not worth a login.
+        let manner = Manner { patience: self.sample_deadline, hasty: true, repeats: 1, ..Manner::default() };
+        let counted = self.ask(manner, Session::jobs).map_err(|(why, _)| Self::fault(&why, &what))?;
+        counted.ok_or_else(|| {
+            let why = "no table looks like MediaWiki's `job`, or this account may not read it";
+            Fault::new(FaultKind::Missing, what, why)
+        })
+    }
+
     fn lock(&self) -> LockState {
         let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(hold) = hold else {

@@ -57,6 +57,8 @@ pub struct Session {
     first: Option<(Moment, DatabaseSample)>,
     planned: Option<(Moment, KillRule, Vec<IdleSession>)>,
     reconnected: bool,
+    /// The schema's job tables, once they were looked for.
+    pub(super) job_tables: Option<Vec<String>>,
 }
 
 /// What the opening block answered.
@@ -109,6 +111,7 @@ impl Session {
             first: None,
             planned: None,
             reconnected: !terms.lost.is_empty(),
+            job_tables: None,
             lost: terms.lost,
         };
         let asked = opening.is_some();
