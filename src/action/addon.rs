@@ -365,6 +365,7 @@ fn done(addon: &Found, told: &str, replaced_all: bool) -> Done {
         outputs: outputs(addon),
         notes,
         replaced_all,
+        ..Done::default()
     }
 }
 
