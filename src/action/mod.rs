@@ -12,7 +12,7 @@ mod cost;
 mod deploy;
 mod deploy_files;
 mod diagnose;
-mod diagnosis;
+pub(crate) mod diagnosis;
 mod fleet;
 mod forecast;
 mod http;
@@ -37,6 +37,7 @@ mod verb;
 mod verify;
 mod wait;
 
+pub use diagnosis::NAMED as RECOMMENDED;
 pub use fleet::budget_of;
 pub(crate) use input::INPUT;
 pub use input::{InputKind, InputSpec};

@@ -4,6 +4,7 @@ mod app_files;
 mod audit;
 mod check;
 mod credentials;
+mod diagnose;
 mod environment;
 mod explain;
 mod guardrails;
@@ -54,6 +55,8 @@ enum Command {
     Undo(Box<undo::UndoArgs>),
     /// Say how it is now, in one line; with --require, whether a condition holds. Changes nothing.
     Health(Box<health::HealthArgs>),
+    /// Say who holds the connections and why, what changed, and what to do. Changes nothing.
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// End idle database sessions: the shipped runbook `kill-idle`, with plan, question and journal.
     KillIdle(Box<kill_idle::KillIdleArgs>),
     /// List the runbooks: where each comes from, what it does, its inputs.
@@ -83,7 +86,7 @@ enum Command {
 }
 
 /// Commands whose `--json` is a stream with a last line.
-const STREAMS: [&str; 5] = ["run", "resume", "undo", "health", "kill-idle"];
+const STREAMS: [&str; 6] = ["run", "resume", "undo", "health", "diagnose", "kill-idle"];
 
 /// Runs the program with this process's arguments and returns its exit code (see `docs/exit-codes.md`).
 pub fn main() -> u8 {
@@ -122,6 +125,7 @@ pub fn main() -> u8 {
         Command::Undo(args) => args.target.warn(),
         Command::Health(args) => args.target.warn(),
         Command::KillIdle(args) => args.target.warn(),
+        Command::Diagnose(args) => args.target.warn(),
         _ => {}
     }
     match cli.command {
@@ -130,6 +134,7 @@ pub fn main() -> u8 {
         Command::Undo(args) => undo::run(&args),
         Command::Health(args) => health::run(&args),
         Command::KillIdle(args) => kill_idle::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::List(args) => list::run(&args),
         Command::Check(args) => check::run(&args, names_folder),
         Command::Explain(args) => explain::run(&args),

@@ -64,6 +64,13 @@ impl Sample {
     }
 }
 
+impl Sample {
+    /// Whether the database let us in and answered.
+    pub const fn database_answered(&self) -> bool {
+        matches!(self.database, DatabaseReading::Measured(_))
+    }
+}
+
 /// The database's part of a sample. A refused login is a measurement, not an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

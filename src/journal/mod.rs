@@ -6,6 +6,7 @@ mod bundle;
 mod chain;
 mod entry;
 mod evidence;
+mod healthy;
 mod lease;
 mod privacy;
 mod reader;
@@ -18,6 +19,7 @@ pub use bundle::{
 pub use chain::{FORMAT, Head};
 pub use entry::{Entry, JournalError};
 pub use evidence::{AfterEvidence, Evidence, Index, Part, Row, RowState, parts_of};
+pub use healthy::last_healthy;
 pub use lease::{Holder, Lease, LeaseError};
 pub use privacy::{Privacy, privacy};
 pub use reader::{Recorded, read, read_run};

@@ -13,3 +13,27 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("scale-up", include_str!("../../runbooks/scale-up.yaml")),
     ("upgrade-plan", include_str!("../../runbooks/upgrade-plan.yaml")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::RECOMMENDED;
+    use crate::plan::{Body, check};
+    use crate::source::Source;
+
+    #[test]
+    fn a_diagnosis_recommends_only_what_is_shipped_and_rungs_that_are_there() {
+        for name in RECOMMENDED {
+            assert!(EMBEDDED.iter().any(|(known, _)| *known == name), "{name} is not shipped");
+        }
+        let (_, text) = EMBEDDED.iter().find(|(name, _)| *name == "emergency").unwrap();
+        let plan = check(&Source::new("emergency", *text)).unwrap().plan;
+        let rungs: Vec<&str> = plan
+            .steps
+            .iter()
+            .filter_map(|step| if let Body::Ladder(ladder) = &step.body { Some(ladder) } else { None })
+            .flat_map(|ladder| ladder.rungs.iter().map(|rung| rung.id.as_str()))
+            .collect();
+        assert_eq!(rungs, ["kill-idle", "restart", "scale-down"], "those that a diagnosis names");
+    }
+}

@@ -2,110 +2,45 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
+use super::confidence::unmeasured;
+use super::verdict::Verdict;
 use crate::health::{
     DatabaseReading, DatabaseSample, Sample, refusals_count, refused_between, show_seconds, tighter,
 };
 use crate::platform::{Census, DatabaseFacts};
 
 /// Usage below which it is healthy, and from which it is degraded: what lies between is neither.
-const LOW: f64 = 0.40;
-const DEGRADED: f64 = 0.80;
+pub(super) const LOW: f64 = 0.40;
+pub(super) const DEGRADED: f64 = 0.80;
 /// New sessions a second above which sleepers come and go; below it they are persistent connections.
-const COMING: f64 = 0.1;
+pub(super) const COMING: f64 = 0.1;
 /// Share of used slots asleep that makes a leak.
-const ASLEEP: f64 = 0.6;
+pub(super) const ASLEEP: f64 = 0.6;
 /// Share of used slots at work that makes a load.
-const AT_WORK: f64 = 0.4;
+pub(super) const AT_WORK: f64 = 0.4;
 
 /// Full within this many seconds at the present growth is no health.
 const FILLING: f64 = 3600.0;
-
-/// A verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Usage is low and nobody is refused.
-    Healthy,
-    /// Sessions are left asleep.
-    Leak,
-    /// Sessions are at work.
-    Load,
-    /// Sessions wait for locks.
-    Locks,
-    /// Sessions come and go faster than the server can take.
-    Churn,
-    /// The slots are held by others.
-    NotOurs,
-    /// The figures fit none of them.
-    Unclear,
-    /// Every login was refused: nothing but that is known.
-    Full,
-    /// The database could not be asked.
-    Unknown,
-}
-
-impl Verdict {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Leak => "leak",
-            Self::Load => "load",
-            Self::Locks => "lock pile-up",
-            Self::Churn => "churn",
-            Self::NotOurs => "not ours",
-            Self::Unclear => "unclear",
-            Self::Full => "full",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The runbook to run next.
-    pub(crate) const fn recommends(self) -> &'static str {
-        match self {
-            Self::Healthy => "none",
-            Self::Leak | Self::Churn => "deploy-fix",
-            Self::Load | Self::Full => "emergency",
-            Self::Locks | Self::NotOurs | Self::Unclear | Self::Unknown => "a person",
-        }
-    }
-
-    pub(crate) const fn meaning(self) -> &'static str {
-        match self {
-            Self::Healthy => "usage is low and nobody is refused",
-            Self::Leak => {
-                "most slots are held by sleeping sessions: connections are opened and not closed. Killing idle ones helps until they are back; only the fix cures it"
-            }
-            Self::Load => {
-                "most slots are at work: killing idle sessions will not help. Fewer workers, or slower traffic, does"
-            }
-            Self::Locks => {
-                "the sessions at work wait for a lock: end what holds it (the oldest blocker), not those that wait"
-            }
-            Self::Churn => {
-                "sessions come and go at a high rate and few sleep: connections should be kept for a request's length and no longer, and opened less often"
-            }
-            Self::NotOurs => {
-                "other accounts hold the server's slots: killing one's own sessions cannot cure that"
-            }
-            Self::Unclear => "the figures fit no known pattern: look at the groups above",
-            Self::Full => {
-                "every login is refused, so who holds the slots cannot be seen: a restart from the platform's side frees them, and then it can"
-            }
-            Self::Unknown => "the database could not be asked, so only the platform's side is known",
-        }
-    }
-}
 
 /// The figures of a window and what they say.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Diagnosis {
     pub(crate) verdict: Verdict,
+    /// How sure it is, 0 to 1; `None` where there is nothing to be sure of.
+    pub(crate) confidence: Option<f64>,
+    /// What the confidence rests on, in a sentence.
+    pub(crate) grounds: String,
     /// The figures behind it, each a line.
     pub(crate) figures: Vec<String>,
+    /// The same as numbers; `None` when no sample was measured.
+    pub(crate) numbers: Option<Figures>,
 }
 
 /// Samples that a verdict needs, and the time that they must span: rates of less are chance.
-const WINDOW: usize = 5;
-const WINDOW_SPAN: Duration = Duration::from_secs(10);
+pub(super) const WINDOW: usize = 5;
+pub(super) const WINDOW_SPAN: Duration = Duration::from_secs(10);
 
 /// Whether a window says enough for a verdict. Refused logins have no rates to wait for, and low usage needs none.
 pub(crate) fn is_enough(window: &[Sample]) -> bool {
@@ -130,23 +65,33 @@ pub(crate) struct Growth {
 }
 
 /// Medians and rates over a window.
-struct Figures {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Figures {
     /// Used and limit, of the account where that is closer to full, else of the server.
-    used: f64,
-    limit: f64,
-    of_account: bool,
+    pub(crate) used: f64,
+    pub(crate) limit: f64,
+    pub(crate) of_account: bool,
     /// Sessions of our account.
-    own: f64,
-    asleep: f64,
-    running: f64,
-    waiting: f64,
+    pub(crate) own: f64,
+    /// Asleep for a second or more.
+    pub(crate) asleep: f64,
+    pub(crate) running: f64,
+    pub(crate) waiting: f64,
     /// A second.
-    new: f64,
-    refused: f64,
-    dropped: f64,
+    #[serde(rename = "new_per_s")]
+    pub(crate) new: f64,
+    #[serde(rename = "refused_per_s")]
+    pub(crate) refused: f64,
+    #[serde(rename = "dropped_per_s")]
+    pub(crate) dropped: f64,
     /// What was gained over the window.
-    more_used: f64,
-    more_asleep: f64,
+    pub(crate) more_used: f64,
+    pub(crate) more_asleep: f64,
+    /// Samples that were measured, and the time that they span, in seconds.
+    pub(crate) samples: usize,
+    pub(crate) span_s: f64,
+    /// The longest statement seen, in seconds.
+    pub(crate) longest_query_s: f64,
 }
 
 impl Figures {
@@ -181,6 +126,13 @@ impl Figures {
             dropped,
             more_used: used(last) - used(first),
             more_asleep: asleep(last) - asleep(first),
+            samples: measured.len(),
+            span_s: measured
+                .first()
+                .zip(measured.last())
+                .map_or(0.0, |((a, _), (b, _))| b.at.since(a.at).as_secs_f64()),
+            longest_query_s: measured.iter().map(|(_, row)| row.longest_query_ms).fold(0.0, f64::max)
+                / 1000.0,
         })
     }
 
@@ -263,13 +215,20 @@ pub(crate) fn judge(
     let turned_away = format!("{refused} of {} samples were refused logins", window.len());
     let Some(seen) = Figures::of(&measured, census) else {
         let verdict = if refused > 0 { Verdict::Full } else { Verdict::Unknown };
-        return Diagnosis { verdict, figures: vec![format!("{turned_away}; none was measured")] };
+        let (confidence, grounds) = unmeasured(verdict, refused, window.len());
+        return Diagnosis {
+            verdict,
+            confidence,
+            grounds,
+            figures: vec![format!("{turned_away}; none was measured")],
+            numbers: None,
+        };
     };
     let mut figures = seen.lines();
     if refused > 0 {
         figures.push(turned_away);
     }
-    if let Some(seconds) = growth.time_to_full {
+    if let Some(seconds) = growth.time_to_full.filter(|_| growth.per_s > 0.0) {
         figures.push(format!(
             "growing by {:.1} a second: full in {} if it goes on",
             growth.per_s,
@@ -278,18 +237,19 @@ pub(crate) fn judge(
     }
     let verdict = seen.verdict(refused, growth);
     if let Some(facts) = facts {
-        figures.extend(settings(facts, verdict));
+        figures.extend(settings(facts));
         if let Some(census) = census
             && !facts.sees_transactions
         {
             figures.extend(row_waits_likely(census));
         }
     }
-    Diagnosis { verdict, figures }
+    let (confidence, grounds) = seen.confidence(verdict, window.len());
+    Diagnosis { verdict, confidence, grounds, figures, numbers: Some(seen) }
 }
 
-/// What the server's settings and our rights mean for the verdict.
-fn settings(facts: &DatabaseFacts, verdict: Verdict) -> Vec<String> {
+/// The server's settings and our rights.
+fn settings(facts: &DatabaseFacts) -> Vec<String> {
     let account = match facts.account_limit {
         0 => String::new(),
         limit => format!(", {limit} for the account"),
@@ -308,12 +268,6 @@ fn settings(facts: &DatabaseFacts, verdict: Verdict) -> Vec<String> {
             "{} sees its own sessions only, and neither transactions nor waits for row locks",
             facts.account
         ));
-    }
-    if verdict == Verdict::Leak && facts.wait_timeout > 300 {
-        lines.push(
-            "advice: a wait_timeout of twice the longest request (60 to 120 s) ends what is left open; without SUPER the app can set it per session when it connects"
-                .to_owned(),
-        );
     }
     lines
 }
@@ -360,7 +314,7 @@ fn rates(measured: &[(&Sample, &DatabaseSample)]) -> (f64, f64, f64) {
     if time > 0.0 { (new / time, refused / time, dropped / time) } else { (0.0, 0.0, 0.0) }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
@@ -421,7 +375,6 @@ mod tests {
         });
         let diagnosis = judge(&seen, None, None, Growth::default());
         assert_eq!(diagnosis.verdict, Verdict::Leak, "{diagnosis:?}");
-        assert_eq!(diagnosis.verdict.recommends(), "deploy-fix");
     }
 
     #[test]
@@ -461,7 +414,7 @@ mod tests {
             sample.database = DatabaseReading::Refused { code: 1040, attempts: 3 };
         }
         let full = judge(&refused, None, None, Growth::default());
-        assert_eq!((full.verdict, full.verdict.recommends()), (Verdict::Full, "emergency"));
+        assert_eq!((full.verdict, full.confidence), (Verdict::Full, Some(1.0)));
         for sample in &mut refused {
             sample.database = DatabaseReading::Unknown(String::new());
         }
