@@ -5,13 +5,18 @@
 
 #[path = "guide/commands.rs"]
 mod commands;
+#[path = "guide/platform.rs"]
+mod platform;
 #[path = "guide/steps.rs"]
 mod steps;
 mod support;
 
 /// The areas, in which the tests stand.
-const AREAS: [(&str, &str); 2] =
-    [("steps", include_str!("guide/steps.rs")), ("commands", include_str!("guide/commands.rs"))];
+const AREAS: [(&str, &str); 3] = [
+    ("steps", include_str!("guide/steps.rs")),
+    ("commands", include_str!("guide/commands.rs")),
+    ("platform", include_str!("guide/platform.rs")),
+];
 
 /// Rows of the table: command and test.
 fn rows() -> Vec<(&'static str, &'static str)> {

@@ -452,7 +452,7 @@ impl Change {
             Self::Maintenance { on } => {
                 format!("heroku maintenance:{} --app {app}", if *on { "off" } else { "on" })
             }
-            Self::Config { vars } => match before.live_release {
+            Self::Config { .. } => match before.live_release {
                 // What they were is a secret, and Heroku keeps it.
                 Some(version) => {
                     format!("heroku releases:rollback v{version} --app {app} (its config vars included)")
