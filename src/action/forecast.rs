@@ -51,6 +51,18 @@ pub(crate) fn overlap_of(scene: &Scene<'_>, processes: Option<u64>) -> Option<Fo
     })
 }
 
+/// A one-off dyno beside those that run: a script opens one connection, as a rule.
+pub(crate) fn one_off(scene: &Scene<'_>) -> Option<Forecast> {
+    scene.observer.database()?;
+    let used = count(scene, Metric::Used);
+    Some(Forecast {
+        during: used.map(|used| used + 1),
+        after: used,
+        limit: count(scene, Metric::Limit),
+        basis: format!("{}, and one of the one-off dyno while it runs; a script may open more", now(scene)),
+    })
+}
+
 /// A step that ends `victims` sessions.
 pub(crate) fn kill(scene: &Scene<'_>, victims: usize) -> Option<Forecast> {
     let used = count(scene, Metric::Used)?;

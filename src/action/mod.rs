@@ -21,6 +21,7 @@ mod kill_idle;
 mod kill_limits;
 mod logs;
 mod maintenance;
+mod one_off;
 mod outputs;
 mod param;
 mod promises;
@@ -76,5 +77,6 @@ verbs![
     config::Config,
     addon::Addon,
     logs::Logs,
+    one_off::OneOff,
     confirm::Confirm,
 ];

@@ -308,6 +308,7 @@ mod tests {
             release,
             created_at: format!("at-{id}"),
             updated_at: format!("at-{id}"),
+            command: String::new(),
         }
     }
 

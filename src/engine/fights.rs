@@ -153,6 +153,7 @@ mod tests {
             release: 12,
             created_at: created.into(),
             updated_at: created.into(),
+            command: String::new(),
         }
     }
 

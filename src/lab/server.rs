@@ -66,6 +66,9 @@ pub struct Counters {
     pub sleeping: u64,
 }
 
+/// Jobs that wait when a rehearsal begins.
+const JOBS: u32 = 60;
+
 /// Where distributions put the server's programs, beside the person's `PATH`.
 const FOLDERS: [&str; 9] = [
     "/usr/sbin",
@@ -251,6 +254,14 @@ impl Server {
         ] {
             conn.query_drop(statement).map_err(io::Error::other)?;
         }
+        // What page views have left to be done later.
+        let jobs: Vec<String> =
+            (1..=JOBS).map(|id| format!("({id}, 'refreshLinks', '20261123100000')")).collect();
+        conn.query_drop(format!(
+            "INSERT IGNORE INTO wiki.job (job_id, job_cmd, job_timestamp) VALUES {}",
+            jobs.join(",")
+        ))
+        .map_err(io::Error::other)?;
         Ok(())
     }
 

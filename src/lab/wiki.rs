@@ -248,7 +248,12 @@ fn page(path: &str, text: &str) -> String {
 /// `php FILE ARGS` of a one-off or release dyno: what the wiki's maintenance scripts do to the database.
 pub fn php(arguments: &[String], root: &Path, database: &str) -> i32 {
     let Some(script) = arguments.first() else { return 1 };
-    let known = ["maintenance/runJobs.php", "maintenance/update.php", "maintenance/run.php"];
+    let known = [
+        "maintenance/runJobs.php",
+        "maintenance/update.php",
+        "maintenance/updateSpecialPages.php",
+        "maintenance/run.php",
+    ];
     if !known.contains(&script.as_str()) && !root.join(script).is_file() {
         log(&format!("Could not open input file: {script}"));
         return 1;

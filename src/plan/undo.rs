@@ -124,7 +124,7 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
                 )),
             },
             Change::Push { .. } => {}
-            Change::Restart { .. } | Change::Kill { .. } | Change::Command { .. } | Change::Rollback { .. }
+            Change::Restart { .. } | Change::Kill { .. } | Change::Command { .. } | Change::OneOff(_) | Change::Rollback { .. }
             | Change::Promote { .. } | Change::CreateAddon { .. } => {
                 told.cannot.push(format!("{}: {}", change.past(effect), change.way_back(app, before, effect)));
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{self, ConfigVars};
+use super::one_off::{Attach, OneOff};
 use crate::health::{Unit, Value};
 
 /// One change to the world outside.
@@ -90,6 +91,8 @@ pub enum Change {
         /// Branch there.
         branch: String,
     },
+    /// Run a command in a one-off dyno.
+    OneOff(OneOff),
     /// Run a local program, without the tool's credentials in its environment.
     Command {
         /// Program and arguments; never a shell's.
@@ -232,6 +235,19 @@ pub enum Effect {
         /// Its plan now.
         plan: String,
     },
+    /// A one-off dyno is over.
+    OneOff {
+        /// `run.1234`.
+        dyno: String,
+        /// Its output came through rendezvous, not through the log.
+        attached: bool,
+        /// The command's exit code; `None` = unknown.
+        exit: Option<i64>,
+        /// It ended with a code other than 0, which got lost.
+        crashed: bool,
+        /// Last lines of its output, escaped.
+        output: Vec<String>,
+    },
     /// Read back after a lost answer: it had happened.
     FoundDone,
 }
@@ -270,6 +286,7 @@ impl Change {
             | Self::Config { .. }
             | Self::CreateAddon { .. }
             | Self::ChangePlan { .. }
+            | Self::OneOff(_)
             | Self::Command { .. } => true,
             // It ends what visitors do; what it was like can still be looked at once it is off.
             Self::Maintenance { on } => *on,
@@ -289,7 +306,8 @@ impl Change {
             | Self::CreateAddon { .. }
             | Self::ChangePlan { .. }
             | Self::Rollback { .. }
-            | Self::Promote { .. } => HTTP_SETTLE,
+            | Self::Promote { .. }
+            | Self::OneOff(_) => HTTP_SETTLE,
             Self::Push { .. } => PUSH_SETTLE,
             Self::Kill { .. } => STATEMENT_SETTLE,
             Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => Duration::ZERO,
@@ -310,6 +328,7 @@ impl Change {
             | Self::Kill { .. }
             | Self::Commit { .. }
             | Self::Revert { .. }
+            | Self::OneOff(_)
             | Self::Command { .. } => false,
         }
     }
@@ -352,6 +371,7 @@ impl Change {
             | Self::Commit { .. }
             | Self::Revert { .. }
             | Self::Push { .. }
+            | Self::OneOff(_)
             | Self::Command { .. } => None,
         }
     }
@@ -393,6 +413,13 @@ impl Change {
             Self::Revert { commit } => format!("git revert --no-edit {}", short(commit)),
             Self::Push { commit, branch } => format!("git push heroku {}:{branch}", short(commit)),
             Self::Command { argv, .. } => words(argv),
+            Self::OneOff(wish) => {
+                let attach = wish.attach != Attach::Never;
+                format!(
+                    r#"POST /apps/{app}/dynos {{"command":{},"attach":{attach}}}"#,
+                    json_text(&wish.command)
+                )
+            }
         }
     }
 
@@ -423,6 +450,15 @@ impl Change {
             Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
             Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
             Self::Command { argv, .. } => format!("ran {}", words(argv)),
+            Self::OneOff(wish) => match effect {
+                Effect::OneOff { dyno, exit: Some(code), .. } => {
+                    format!("ran `{}` in {dyno} (exit code {code})", wish.command)
+                }
+                Effect::OneOff { dyno, .. } => {
+                    format!("ran `{}` in {dyno} (exit code unknown)", wish.command)
+                }
+                _ => format!("ran `{}` in a one-off dyno (exit code unknown)", wish.command),
+            },
         }
     }
 
@@ -486,7 +522,9 @@ impl Change {
                 }
                 None => "runbook run rollback".to_owned(),
             },
-            Self::Command { .. } => "what the program changed is known to it alone".to_owned(),
+            Self::OneOff(_) | Self::Command { .. } => {
+                "what the program changed is known to it alone".to_owned()
+            }
         }
     }
 }
@@ -494,6 +532,11 @@ impl Change {
 /// The first eight digits of a commit, as people say it.
 pub fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
+}
+
+/// A text as JSON has it.
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// A word for a shell, as a person would paste it.

@@ -243,6 +243,7 @@ impl Actuator {
     ) -> Result<Effect, ChangeError> {
         match change {
             Change::Restart { scope } => self.writers.heroku.restart(scope),
+            Change::OneOff(wish) => self.writers.heroku.one_off(wish, timeout, lines),
             Change::Scale { kind, quantity } => self.writers.heroku.scale(kind, *quantity),
             Change::Maintenance { on } => self.writers.heroku.maintenance(*on),
             Change::Config { vars } => self.writers.heroku.configure(vars),

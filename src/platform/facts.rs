@@ -61,6 +61,9 @@ pub struct Dyno {
     pub created_at: String,
     /// RFC 3339; last change of state.
     pub updated_at: String,
+    /// What it runs.
+    #[serde(default)]
+    pub command: String,
 }
 
 /// Process types of one-off dynos: they belong to nobody's formation, whatever a Procfile lists.

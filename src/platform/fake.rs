@@ -44,6 +44,8 @@ struct State {
     idle: u64,
     kills: u64,
     jobs: u64,
+    /// One-off dynos that are over: name and command.
+    one_offs: Vec<(String, String)>,
     dynos: Vec<Dyno>,
     born: u64,
     web: u64,
@@ -92,6 +94,7 @@ impl World {
             idle: 146,
             kills: 0,
             jobs: 30,
+            one_offs: Vec::new(),
             dynos: Vec::new(),
             born: 0,
             web: 2,
@@ -220,6 +223,7 @@ impl State {
                 release: version,
                 created_at: wall(self.now).to_string(),
                 updated_at: wall(self.now).to_string(),
+                command: String::new(),
             })
             .collect();
         let cured = self.cured.contains(&self.live_commit());
@@ -287,6 +291,7 @@ impl State {
             Change::Commit { .. } => "commit",
             Change::Revert { .. } => "revert",
             Change::Push { .. } => "push",
+            Change::OneOff(_) => "one_off",
             Change::Command { .. } => "command",
         };
         *self.counts.entry(name).or_default() += 1;
@@ -387,6 +392,18 @@ impl State {
                 output: Vec::new(),
                 printed: prints.iter().map(|(name, unit)| (name.clone(), specimen(*unit))).collect(),
             },
+            Change::OneOff(wish) => {
+                self.jobs = self.jobs.saturating_sub(20);
+                let dyno = format!("run.{}", 1000 + self.one_offs.len());
+                self.one_offs.push((dyno.clone(), wish.detached_command()));
+                Effect::OneOff {
+                    dyno,
+                    attached: false,
+                    exit: Some(0),
+                    crashed: false,
+                    output: vec!["20 jobs done".into()],
+                }
+            }
         }
     }
 }
@@ -513,7 +530,20 @@ impl HerokuReads for World {
         Ok(Vec::new())
     }
     fn recent_logs(&self, _: u32, _: Option<&str>) -> Result<Vec<LogLine>, Fault> {
-        Ok(Vec::new())
+        let line = |dyno: &str, message: &str| LogLine {
+            at: wall(0).to_string(),
+            source: "heroku".into(),
+            process: dyno.to_owned(),
+            message: message.to_owned(),
+        };
+        let of = |(dyno, command): &(String, String)| {
+            [
+                line(dyno, &format!("Starting process with command `{command}`")),
+                line(dyno, "Process exited with status 0"),
+                line(dyno, "State changed from up to complete"),
+            ]
+        };
+        Ok(self.state().one_offs.iter().flat_map(of).collect())
     }
     fn probe_page(&self, _: &str) -> Reading<PageReading> {
         Reading::Measured(PageReading { ok_ms: vec![20.0], ..PageReading::default() })

@@ -5,6 +5,7 @@ use super::config::describes;
 use super::door::Observer;
 use super::error::Fault;
 use super::facts::Release;
+use super::one_off::{Fate, OneOff};
 
 /// Newest releases that are looked at.
 const LOOKED_AT: usize = 40;
@@ -168,6 +169,7 @@ pub fn reconcile(
             }
             Reconciled::DidNotHappen
         }
+        Change::OneOff(wish) => one_off(wish, observer)?,
         Change::Command { argv, .. } => Reconciled::CannotTell(format!(
             "what `{}` did is known to it alone",
             argv.first().map(String::as_str).unwrap_or_default()
@@ -178,6 +180,54 @@ pub fn reconcile(
 /// A service alone stands for its default plan.
 fn same_plan(now: &str, asked: &str) -> bool {
     now == asked || (!asked.contains(':') && now.split(':').next() == Some(asked))
+}
+
+/// Lines of the log that are looked at.
+const LINES: u32 = 1500;
+
+/// What became of a one-off dyno whose start or end was not heard: the list of dynos tells while it lives, then the log.
+fn one_off(wish: &OneOff, observer: &Observer) -> Result<Reconciled, Fault> {
+    let dynos = observer.heroku().dynos()?;
+    if let Some(dyno) = dynos.iter().find(|dyno| wish.is_in(&dyno.command)) {
+        return Ok(Reconciled::Underway(format!("{} runs the command", dyno.name)));
+    }
+    // Those of one-off dynos, and all: who answers may not know the filter.
+    let heroku = observer.heroku();
+    let lines = match (heroku.recent_logs(LINES, Some("run")), heroku.recent_logs(LINES, None)) {
+        (Ok(mut ours), Ok(all)) => {
+            ours.extend(all);
+            ours
+        }
+        (Err(fault), _) | (_, Err(fault)) => {
+            return Ok(Reconciled::CannotTell(format!(
+                "no dyno of it is listed, and the log cannot be read: {fault}"
+            )));
+        }
+    };
+    let Some(begun) = lines.iter().find(|line| wish.is_in(&line.message) && line.process != "api") else {
+        return Ok(match lines.iter().find(|line| wish.is_in(&line.message)) {
+            Some(_) => {
+                Reconciled::CannotTell("it was asked for, and the log does not tell its dyno".to_owned())
+            }
+            None => Reconciled::DidNotHappen,
+        });
+    };
+    let (name, attached) = (&begun.process, begun.message.contains(&wish.attached_command()));
+    let fate = Fate::of(&lines, name);
+    // What an attached one says is not in the log: only that nobody attached proves that nothing has run.
+    if attached && fate.unclaimed {
+        return Ok(Reconciled::DidNotHappen);
+    }
+    // Of an attached one the shell's own code is known at most, which is not the command's.
+    let exit = if attached { None } else { fate.code() };
+    let crashed = !attached && fate.completed == Some(false);
+    if exit.is_none() && !crashed && !wish.unknown_exit_is_fine {
+        return Ok(Reconciled::CannotTell(format!("{name} ran it and is over; its exit code is not known")));
+    }
+    let output = lines.iter().filter(|line| line.process == *name && line.source == "app");
+    let output: Vec<String> = output.map(|line| line.message.clone()).collect();
+    let output = output[output.len().saturating_sub(30)..].to_vec();
+    Ok(Reconciled::Happened(Effect::OneOff { dyno: name.clone(), attached, exit, crashed, output }))
 }
 
 fn newer(releases: Vec<Release>, before: &Before) -> Vec<Release> {

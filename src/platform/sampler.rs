@@ -258,6 +258,7 @@ mod tests {
             release: 1,
             created_at: String::new(),
             updated_at: String::new(),
+            command: String::new(),
         }
     }
 

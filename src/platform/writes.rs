@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::change::{DynoScope, Effect, KillRule, Victim};
 use super::config::ConfigVars;
 use super::error::ChangeError;
+use super::one_off::OneOff;
 use crate::health::Unit;
 
 /// Receives lines of output while a change runs (git's `remote:` lines, a program's output), already escaped.
@@ -15,6 +16,9 @@ pub type Lines<'a> = dyn Fn(&str) + Sync + 'a;
 pub trait HerokuWrites: Send + Sync {
     /// `DELETE /apps/A/dynos`, `…/dynos/NAME`, `…/formations/TYPE`.
     fn restart(&self, scope: &DynoScope) -> Result<Effect, ChangeError>;
+    /// `POST /apps/A/dynos`, and the dyno's life to its end, output streamed; stopped after `timeout`. An exit code that
+    /// stays unknown is `InDoubt`, unless the wish takes it.
+    fn one_off(&self, wish: &OneOff, timeout: Duration, lines: &Lines<'_>) -> Result<Effect, ChangeError>;
     /// `PATCH /apps/A/formation`.
     fn scale(&self, kind: &str, quantity: u64) -> Result<Effect, ChangeError>;
     /// `PATCH /apps/A` with `maintenance`.

@@ -13,12 +13,15 @@ use super::super::door;
 use super::super::watch::Watched;
 use super::World;
 use super::faults::{Door, Kind};
+use super::rendezvous;
 use super::state::{Control, Dyno, Release};
 
 /// From the request to the process (slug download included), at the platform's pace.
 const BOOT: Duration = Duration::from_secs(8);
 /// SIGTERM to SIGKILL (R12).
 const GRACE: Duration = Duration::from_secs(30);
+/// For a client to attach (R13).
+const CLAIM: Duration = Duration::from_secs(60);
 /// To bind `$PORT` (R10).
 const BIND: Duration = Duration::from_secs(60);
 /// How long the list may still show the replaced dyno.
@@ -47,6 +50,8 @@ pub struct Order<'a> {
     pub command: &'a str,
     /// Merged over the config vars (one-offs only).
     pub environment: BTreeMap<String, String>,
+    /// A one-off that waits for a client.
+    pub attach: bool,
 }
 
 /// Replaces every dyno of the formation that is `wanted` with one of the current release.
@@ -105,7 +110,8 @@ fn fill(world: &Arc<World>, release: &Release, place: impl Fn(&str) -> bool) {
             .collect()
     };
     for (name, kind, size, command) in &wanted {
-        boot(world, release, &Order { name, kind, size, command, environment: BTreeMap::new() });
+        let environment = BTreeMap::new();
+        boot(world, release, &Order { name, kind, size, command, environment, attach: false });
     }
 }
 
@@ -162,6 +168,7 @@ pub fn boot(world: &Arc<World>, release: &Release, order: &Order<'_>) -> Dyno {
         created: door::stamp(),
         updated: door::stamp(),
         port: 0,
+        attach: order.attach,
         control: Arc::new(Control::default()),
     };
     world.state().dynos.insert(dyno.name.clone(), dyno.clone());
@@ -256,7 +263,7 @@ impl Supervisor<'_> {
 
     /// `heroku run` and release phases: once, and gone from the list when the process is.
     fn run_once(&self) {
-        let code = if self.rest(self.world.scaled(BOOT)) {
+        let code = if self.rest(self.world.scaled(BOOT)) && self.claimed() {
             match self.process() {
                 Ok((End::Exited(code), _)) => {
                     self.log(&format!("Process exited with status {code}"));
@@ -278,6 +285,21 @@ impl Supervisor<'_> {
         if state.dynos.get(&self.dyno.name).is_some_and(|dyno| dyno.id == self.dyno.id) {
             state.dynos.remove(&self.dyno.name);
         }
+    }
+
+    /// An attached one waits for its client, and begins nothing without (R13).
+    fn claimed(&self) -> bool {
+        if !self.dyno.attach {
+            return true;
+        }
+        let there = || self.dyno.control.client.lock().is_ok_and(|client| client.is_some());
+        let begun = door::now();
+        let within = self.world.scaled(CLAIM).max(Duration::from_secs(3));
+        door::wait_until(within, || there() || self.retired());
+        if !there() && !self.retired() && begun.elapsed() >= within {
+            self.log("Error R13 (Attach error) -> Failed to attach to process");
+        }
+        there()
     }
 
     fn log(&self, text: &str) {
@@ -351,7 +373,11 @@ impl Supervisor<'_> {
         self.log(&format!("Starting process with command `{}`", self.dyno.command));
         let mut child = self.spawn(port)?;
         let group = Group::of(self.world, child.id());
-        let said = [self.pipe(child.stdout.take()), self.pipe(child.stderr.take())];
+        let client = self.dyno.control.client.lock().ok().and_then(|mut client| client.take());
+        let said = match client {
+            Some(client) => rendezvous::join(client, &self.dyno, child.stdout.take(), child.stderr.take()),
+            None => [self.pipe(child.stdout.take()), self.pipe(child.stderr.take())].into(),
+        };
         let web = self.dyno.kind == "web";
         let begun = door::now();
         let mut state = "starting";

@@ -49,6 +49,8 @@ pub enum Kind {
     NeverBinds,
     /// A dyno's program ends at once, with status 1.
     CrashesAtBoot,
+    /// Nobody listens where an attached dyno is to be had.
+    Blocked,
 }
 
 /// Where it goes wrong.
@@ -62,6 +64,10 @@ pub enum Door {
     Git,
     /// Dynos as they boot; the path is the name, `web.1`.
     Dyno,
+    /// Clients that attach to a one-off; the path is its name.
+    Rendezvous,
+    /// Streams of the log.
+    Log,
 }
 
 /// An order: this fault, for these requests, this many times.
@@ -151,6 +157,18 @@ impl Faults {
             self.landing.fetch_add(1, Ordering::SeqCst);
         }
         Some(hit)
+    }
+
+    /// Whether this very fault was ordered, where a door has several.
+    pub fn take_only(&self, door: Door, path: &str, fault: &Kind) -> bool {
+        let mut orders = whole(&self.orders);
+        let order = orders.iter_mut().find(|order| {
+            order.times > 0 && order.door == door && order.fault == *fault && path.contains(&order.path)
+        });
+        let Some(order) = order else { return false };
+        order.times -= 1;
+        self.hit.fetch_add(1, Ordering::SeqCst);
+        true
     }
 
     fn find(&self, door: Door, method: &str, path: &str) -> Option<Hit> {

@@ -17,6 +17,7 @@ mod logs;
 mod one_off;
 mod plans;
 mod releases;
+mod rendezvous;
 mod router;
 mod state;
 mod streams;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use faults::Faults;
 use logs::Logs;
+use rendezvous::Rendezvous;
 use state::State;
 
 use super::door;
@@ -78,6 +80,7 @@ pub(super) struct World {
     api: SocketAddr,
     git: SocketAddr,
     router: SocketAddr,
+    rendezvous: Rendezvous,
     /// Builds of an app are serialized (facts §5).
     building: Mutex<()>,
 }
@@ -121,6 +124,7 @@ impl Heroku {
             std::fs::OpenOptions::new().create(true).append(true).open(options.dir.join("requests.jsonl"))?;
         let listen = || tiny_http::Server::http("127.0.0.1:0").map_err(io::Error::other);
         let (api, git, router) = (listen()?, listen()?, listen()?);
+        let (rendezvous, attached) = Rendezvous::listen()?;
         let at = |server: &tiny_http::Server| {
             server.server_addr().to_ip().ok_or_else(|| io::Error::other("no address of loopback"))
         };
@@ -135,8 +139,10 @@ impl Heroku {
             git: at(&git)?,
             router: at(&router)?,
             building: Mutex::new(()),
+            rendezvous,
             options,
         });
+        rendezvous::serve(&world, attached);
         git::install_hook(&world)?;
         api::serve(&world, api);
         git::serve(&world, git);

@@ -1,5 +1,5 @@
-//! One-off dynos (facts §2, Dynos): detached, their output in the app's log, their exit code nowhere but there. An
-//! attached one (rendezvous) is not offered.
+//! One-off dynos (facts §2, Dynos): detached, their output in the app's log, their exit code nowhere but there; or
+//! attached, waiting for their client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +17,6 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
     let Some(command) = body["command"].as_str().filter(|command| !command.trim().is_empty()) else {
         return Answer::invalid("command is required");
     };
-    if body["attach"].as_bool() == Some(true) {
-        return Answer::error(
-            422,
-            "invalid_params",
-            "The rehearsal lab offers no rendezvous: run it detached and read the log.",
-            "§2 Rendezvous: not offered by the lab",
-        );
-    }
     let (release, types) = {
         let state = world.state();
         (state.current_release().cloned(), state.types())
@@ -45,7 +37,12 @@ pub fn create(world: &Arc<World>, body: &Json) -> Answer {
     let name = format!("run.{}", fastrand::u32(1000..=9999));
     let user = super::USER;
     world.logs.add("app", "api", &format!("Starting process with command `{command}` by user {user}"));
-    let order = Order { name: &name, kind: "run", size, command: &command, environment };
+    let attach = body["attach"].as_bool() == Some(true);
+    let order = Order { name: &name, kind: "run", size, command: &command, environment, attach };
     let dyno = dynos::boot(world, &release, &order);
-    Answer::new(201, world.state().dyno_json(&dyno), FACT)
+    let mut made = world.state().dyno_json(&dyno);
+    if attach {
+        made["attach_url"] = Json::from(world.rendezvous.offer(world, &dyno));
+    }
+    Answer::new(201, made, FACT)
 }

@@ -79,8 +79,14 @@ fn run_phase(world: &Arc<World>, release: &Release, command: &str) {
     let user = super::USER;
     world.logs.add("app", "api", &format!("Running release v{} commands by user {user}", release.version));
     let name = format!("release.{:04}", fastrand::u32(1000..=9999));
-    let order =
-        Order { name: &name, kind: "release", size: "Standard-1X", command, environment: BTreeMap::new() };
+    let order = Order {
+        name: &name,
+        kind: "release",
+        size: "Standard-1X",
+        command,
+        environment: BTreeMap::new(),
+        attach: false,
+    };
     let dyno = dynos::boot(world, release, &order);
     let exit = &dyno.control.exit;
     door::wait_until(world.scaled(Duration::from_secs(3600)), || world.stopping() || exit.get().is_some());

@@ -1,6 +1,7 @@
 //! What the simulated platform knows: releases, slugs, dynos, formation, add-ons. Plain data under one lock.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -51,6 +52,16 @@ pub struct Control {
     pub retire: Mutex<Option<Instant>>,
     /// The exit code of a one-off, which the API never tells (facts §2).
     pub exit: OnceLock<i32>,
+    /// Who attached to it (facts §2, Rendezvous).
+    pub client: Mutex<Option<Client>>,
+}
+
+/// The other end of an attached one-off.
+#[derive(Debug)]
+pub struct Client {
+    pub stream: TcpStream,
+    /// The connection is cut before the exit code, as it was ordered.
+    pub cut: bool,
 }
 
 /// A dyno.
@@ -68,6 +79,8 @@ pub struct Dyno {
     pub created: String,
     pub updated: String,
     pub port: u16,
+    /// It waits for a client before its command begins, `attach: true`.
+    pub attach: bool,
     pub control: Arc<Control>,
 }
 

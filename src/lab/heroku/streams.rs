@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::door;
 use super::World;
+use super::faults::{Door, Kind};
 
 /// Answers the session of `secret`; `events` asks for server-sent events.
 pub fn logs(world: &Arc<World>, secret: &str, events: bool, request: tiny_http::Request) -> io::Result<()> {
@@ -20,8 +21,14 @@ pub fn logs(world: &Arc<World>, secret: &str, events: bool, request: tiny_http::
         "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )?;
     let (mut lines, mut next) = world.logs.newest(&session);
+    let cut = || session.tail && world.faults.take_only(Door::Log, "", &Kind::Cut);
     loop {
         for line in lines {
+            if cut() {
+                // In the middle of a chunk: the connection breaks.
+                write!(out, "{:x}\r\n{}", line.len(), line.get(..10).unwrap_or_default())?;
+                return out.flush();
+            }
             let text = if events { format!("data: {line}\n\n") } else { format!("{line}\n") };
             write!(out, "{:x}\r\n{text}\r\n", text.len())?;
         }

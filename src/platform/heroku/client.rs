@@ -1,10 +1,10 @@
 //! Transport: one place where requests are made, with their headers, limits and retries.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -69,6 +69,8 @@ pub struct Heroku {
     warned: Mutex<Vec<String>>,
     /// Maintenance mode, as last read or set: then the router answers pages, whatever the app does.
     maintenance: AtomicBool,
+    /// Itself, for threads that outlive a call.
+    pub(super) me: Weak<Self>,
 }
 
 /// An answer, read whole.
@@ -132,7 +134,8 @@ impl Heroku {
         let pages = build(READ_TIMEOUT, pages_loopback || loopback, same_site())?;
         // Its time bounds each read, not the whole: a stream goes on.
         let streams = build(SILENCE, loopback, Policy::none())?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             options,
             http,
             pages,

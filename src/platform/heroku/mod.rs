@@ -7,7 +7,9 @@ mod config;
 mod errors;
 mod logs;
 mod model;
+mod one_off;
 mod reads;
+mod rendezvous;
 mod target;
 mod writes;
 

@@ -43,6 +43,7 @@ pub(super) fn dyno(json: &Json) -> Dyno {
         release: json.get("release").map(|release| number(release, "version")).unwrap_or_default(),
         created_at: text(json, "created_at"),
         updated_at: text(json, "updated_at"),
+        command: text(json, "command"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The changes at Heroku: each one request, sent once.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -7,7 +9,8 @@ use super::client::{Heroku, segment};
 use crate::platform::change::{DynoScope, Effect};
 use crate::platform::config::ConfigVars;
 use crate::platform::error::ChangeError;
-use crate::platform::writes::HerokuWrites;
+use crate::platform::one_off::OneOff;
+use crate::platform::writes::{HerokuWrites, Lines};
 
 impl HerokuWrites for Heroku {
     fn restart(&self, scope: &DynoScope) -> Result<Effect, ChangeError> {
@@ -20,6 +23,10 @@ impl HerokuWrites for Heroku {
         };
         self.change(&Method::DELETE, &path, None)?;
         Ok(Effect::Accepted)
+    }
+
+    fn one_off(&self, wish: &OneOff, timeout: Duration, lines: &Lines<'_>) -> Result<Effect, ChangeError> {
+        self.run_one_off(wish, timeout, lines)
     }
 
     fn scale(&self, kind: &str, quantity: u64) -> Result<Effect, ChangeError> {
