@@ -7,6 +7,8 @@
 mod commands;
 #[path = "guide/platform.rs"]
 mod platform;
+#[path = "guide/promises.rs"]
+mod promises;
 #[path = "guide/steps.rs"]
 mod steps;
 mod support;
@@ -19,6 +21,7 @@ const AREAS: &[(&str, &str)] = &[
     ("commands", include_str!("guide/commands.rs")),
     ("traps", include_str!("guide/traps.rs")),
     ("platform", include_str!("guide/platform.rs")),
+    ("promises", include_str!("guide/promises.rs")),
 ];
 
 /// Rows of the table: command and test.

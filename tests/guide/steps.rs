@@ -5,30 +5,37 @@ use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
-use crate::support::{Lab, git};
+use crate::support::{Lab, Ran, git};
 
 /// What `runbook run deploy-fix` did to the incident.
-struct Deployed {
+pub(crate) struct Deployed {
     events: Vec<Json>,
-    said: String,
-    lab: Json,
+    pub(crate) said: String,
+    /// `runbook run monitor`, before it and after it.
+    pub(crate) watched: [Ran; 2],
+    pub(crate) lab: Json,
     subject: String,
     files: String,
     head: String,
     live: String,
-    used: [u64; 2],
+    pub(crate) used: [u64; 2],
 }
 
-fn deployed() -> &'static Deployed {
+pub(crate) fn deployed() -> &'static Deployed {
     static RUN: OnceLock<Deployed> = OnceLock::new();
     RUN.get_or_init(|| {
         let lab = Lab::up(&["--scenario=leak"]);
         let before = lab.used();
+        // It asks nothing: no `--yes` is needed.
+        let watch = ["run", "monitor", "--set=for=10s"];
+        let failing = lab.run(&watch);
         let ran = lab.run(&["run", "deploy-fix", "--yes", "--json"]).expect(0);
         lab.healthy_below(0.40);
+        let watched = [failing, lab.run(&watch)];
         Deployed {
             events: ran.events(),
             said: ran.all(),
+            watched,
             subject: git(&lab.wiki, &["log", "-1", "--format=%s"]),
             files: git(&lab.wiki, &["show", "--name-only", "--format=", "HEAD"]),
             head: git(&lab.wiki, &["rev-parse", "HEAD"]),
@@ -40,7 +47,7 @@ fn deployed() -> &'static Deployed {
 }
 
 impl Deployed {
-    fn finished(&self, step: &str) -> &Json {
+    pub(crate) fn finished(&self, step: &str) -> &Json {
         let event =
             self.events.iter().find(|event| event["type"] == "step_finished" && event["step"] == step);
         event.unwrap_or_else(|| panic!("step {step} ended: {}", self.said))
