@@ -5,6 +5,8 @@
 
 #[path = "guide/commands.rs"]
 mod commands;
+#[path = "guide/jobs.rs"]
+mod jobs;
 #[path = "guide/platform.rs"]
 mod platform;
 #[path = "guide/promises.rs"]
@@ -19,6 +21,7 @@ mod traps;
 const AREAS: &[(&str, &str)] = &[
     ("steps", include_str!("guide/steps.rs")),
     ("commands", include_str!("guide/commands.rs")),
+    ("jobs", include_str!("guide/jobs.rs")),
     ("traps", include_str!("guide/traps.rs")),
     ("platform", include_str!("guide/platform.rs")),
     ("promises", include_str!("guide/promises.rs")),

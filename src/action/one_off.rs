@@ -322,15 +322,13 @@ impl Action for OneOff {
                 status: Status::Acted,
                 summary: format!("{dyno} ({how}) ended with exit code 0"),
                 outputs: BTreeMap::from([("exit_code".to_owned(), Value::Count(0.0))]),
-                notes: output.clone(),
-                replaced_all: false,
+                ..Done::default()
             })),
             None if !crashed => Ok(Next::Done(Done {
                 status: Status::Acted,
                 summary: format!(
                     "{dyno} ({how}) is over; its exit code is unknown (on_unknown_exit: continue)"
                 ),
-                notes: output.clone(),
                 ..Done::default()
             })),
             code => {

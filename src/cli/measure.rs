@@ -23,15 +23,29 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    /// Opens the target and starts the sampler. Slopes look back over `window`.
-    pub(super) fn begin(args: &TargetArgs, every: Duration, window: Duration) -> Result<Self, Stop> {
+    /// Opens the target and starts the sampler. Slopes look back over `window`; what costs something is measured
+    /// where its name is among `named`.
+    pub(super) fn begin(
+        args: &TargetArgs,
+        every: Duration,
+        window: Duration,
+        named: &[&str],
+    ) -> Result<Self, Stop> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let (mut opened, app) = open_target(args, Arc::clone(&clock), Arc::new(|text: &str| talk(text)))?;
         // Write authority is given away before anything is looked at.
         drop(opened.sealed.take());
         let (outbox, inbox) = channel();
-        let options =
-            SamplerOptions { every, page: opened.pages.as_ref().map(|_| "/".to_owned()), jobs: false };
+        let options = SamplerOptions {
+            every,
+            page: opened.pages.as_ref().map(|_| "/".to_owned()),
+            jobs: named.contains(&Metric::JobsQueued.name()),
+        };
+        if named.contains(&Metric::LogsErrors.name()) {
+            // A log session is a POST that changes nothing; nobody asked for a dry run here.
+            opened.observer.allow_log();
+            opened.observer.follow_log();
+        }
         let sampler = Sampler::start(&opened.observer, options, move |sample| outbox.send(sample).is_ok());
         let series = Series::new(window, opened.pages.is_some());
         Ok(Self { opened, app, series, clock, inbox, _sampler: sampler })

@@ -77,9 +77,10 @@ impl Exhaustion {
         mediawiki_without_reason(&text).then_some(Self::Unsaid)
     }
 
-    /// The same of a line of the app's log. The router's own lines hold what visitors asked for, never a driver's words.
+    /// The same of a line of the app's log. The router's own lines hold what visitors asked for, the API's what people
+    /// have started and deployed: never a driver's words.
     pub fn shown_by_line(source: &str, process: &str, message: &str) -> Option<Self> {
-        if source == "heroku" || process == "router" {
+        if source == "heroku" || ["router", "api"].contains(&process) {
             return None;
         }
         Self::shown_by(message)
@@ -332,6 +333,7 @@ mod tests {
             "at=info method=GET path=\"/w?q=SQLSTATE[HY000] [1040] Too many connections\" status=200";
         assert!(Exhaustion::shown_by_line("app", "web.1", message).is_some());
         assert_eq!(Exhaustion::shown_by_line("heroku", "router", message), None);
+        assert_eq!(Exhaustion::shown_by_line("app", "api", message), None);
     }
 
     #[test]

@@ -92,6 +92,8 @@ struct State {
     known: HashMap<u64, u32>,
     /// The newest time that was seen.
     last: String,
+    /// When the first session was made: what is older in a stream's history is not of this run.
+    floor: String,
     /// A stream that was opened anew repeats lines up to this time.
     repeats_until: Option<String>,
     /// Of the repeated ones some were known: nothing is missing between.
@@ -164,28 +166,34 @@ impl LogWatch {
         tally
     }
 
-    fn opened(&self) {
+    /// A stream stands whose session was made then, by the platform's clock.
+    fn opened(&self, made_at: &str) {
         let mut state = self.state();
         state.broken = None;
-        state.opened += 1;
-        if state.opened > 1 {
-            state.repeats_until = Some(state.last.clone());
+        if state.opened == 0 {
+            // To the second: a line of that second is later than its beginning.
+            made_at.trim_end_matches('Z').clone_into(&mut state.floor);
+        } else {
+            state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
             state.joined = false;
             state.to_repeat = state.known.clone();
         }
+        state.opened += 1;
     }
 
     fn broke(&self, why: String) {
         self.state().broken = Some(why);
     }
 
-    /// Takes in one line. `old`: it is of before the stream was asked for.
-    fn take(&self, now: Moment, line: &LogLine, old: bool) {
+    /// Takes in one line; the `first` one is history that was asked for.
+    fn take(&self, now: Moment, line: &LogLine, first: bool) {
         let mut hasher = DefaultHasher::new();
         (&line.at, &line.source, &line.process, &line.message).hash(&mut hasher);
         let hash = hasher.finish();
         let mut state = self.state();
         let mut gap = false;
+        // Only in history: clocks of later lines are not judged.
+        let old = (first || state.repeats_until.is_some()) && line.at < state.floor;
         if let Some(until) = &state.repeats_until {
             if line.at > *until {
                 // The repetition is over. Nothing known among it, though something was: lines may be missing between.
@@ -261,18 +269,16 @@ fn follow(watch: &Weak<LogWatch>, heroku: &dyn HerokuReads, clock: &dyn Clock) {
             Err(fault) => fault.to_string(),
             Ok(mut stream) => {
                 let Some(known) = watch.upgrade() else { return };
-                known.opened();
+                known.opened(&stream.made_at());
                 drop(known);
-                // The one line of history that was asked for is not of this run.
-                let (mut first, made_at) = (history == 1, stream.made_at());
+                let mut first = history == 1;
                 history = HISTORY;
                 loop {
                     let next = stream.next();
                     let Some(known) = watch.upgrade() else { return };
                     match next {
                         Ok(Some(line)) => {
-                            let old = std::mem::take(&mut first) && line.at < made_at;
-                            known.take(clock.now(), &line, old);
+                            known.take(clock.now(), &line, std::mem::take(&mut first));
                         }
                         Ok(None) => break "the log's stream has ended; it is opened again".to_owned(),
                         Err(fault) => break fault.to_string(),
@@ -311,14 +317,15 @@ mod tests {
     fn watch() -> LogWatch {
         let watch = LogWatch::default();
         watch.state().begun = true;
-        watch.opened();
+        watch.opened("2026-11-23T10:00:00Z");
         watch
     }
 
     #[test]
     fn a_stream_that_is_opened_again_counts_nothing_twice_and_everything_once() {
         let watch = watch();
-        watch.take(Moment(1000), &full(1), true);
+        let before = LogLine { at: "2026-11-23T09:59:59.999999+00:00".into(), ..full(1) };
+        watch.take(Moment(1000), &before, true);
         for at in [2, 3] {
             watch.take(Moment(2000), &full(at), false);
         }
@@ -326,7 +333,10 @@ mod tests {
         watch.take(Moment(2000), &full(3), false);
         watch.broke("cut".into());
         assert_eq!(watch.reading(), Reading::Unknown("cut".into()));
-        watch.opened();
+        watch.opened("2026-11-23T10:00:09Z");
+        watch.take(Moment(5000), &before, false);
+        let older = LogLine { at: "2026-11-23T09:00:00+00:00".into(), ..full(1) };
+        watch.take(Moment(5000), &older, false);
         for at in [2, 3, 3, 3, 4] {
             watch.take(Moment(5000), &full(at), false);
         }
@@ -352,7 +362,7 @@ mod tests {
         let watch = watch();
         watch.take(Moment(1000), &full(1), false);
         watch.broke("cut".into());
-        watch.opened();
+        watch.opened("2026-11-23T10:00:09Z");
         watch.take(Moment(9000), &line(50, "at=error code=H12 method=GET"), false);
         let tally = watch.tally(Moment(0));
         assert_eq!((tally.gaps, tally.lost, tally.signs["H12"].count), (1, 0, 1));

@@ -70,9 +70,11 @@ fn attempt(args: &HealthArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     }
     let database = !args.target.no_database;
     let require = args.require.as_deref().map(|text| required(text, database)).transpose()?;
+    let named: Vec<String> = require.iter().flat_map(|expr| expr.names()).map(str::to_owned).collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let judge = Judge::new(require, healthy(database), hold);
     let every = every.unwrap_or(if judge.is_a_glance() && !args.watch { GLANCES } else { EVERY });
-    let measuring = Measuring::begin(&args.target, every, WINDOW.max(hold))?;
+    let measuring = Measuring::begin(&args.target, every, WINDOW.max(hold), &named)?;
     let pages = measuring.opened.pages.is_some();
     if !pages && let Some(text) = args.require.as_deref().filter(|text| names_pages(text)) {
         return Err(Stop::new(9, format!("error: --require {text}: {}", unmeasured(&measuring))));
