@@ -21,10 +21,12 @@ mod kill_idle;
 mod kill_limits;
 mod logs;
 mod maintenance;
+mod manual;
 mod outputs;
 mod param;
 mod promises;
 mod proof;
+mod question;
 mod restart;
 mod revert;
 mod rollback;
@@ -42,6 +44,7 @@ pub(crate) use input::INPUT;
 pub use input::{InputKind, InputSpec};
 pub use kill_limits::KillLimits;
 pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
+pub use question::{Answer, Deed, Question, Takes};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
 pub use shape::{Field, Kind, Reading, Shape, optional, required};
@@ -76,4 +79,5 @@ verbs![
     addon::Addon,
     logs::Logs,
     confirm::Confirm,
+    manual::Manual,
 ];
