@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runbook::action::{Done, Failure, Next, Progress, Status};
+use runbook::action::{Answer, Deed, Done, Failure, Next, Progress, Question, Status, Takes};
 use runbook::engine::{Clearance, Config, Event, Input, Machine, Outcome, Performance, Request, StepStatus};
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
@@ -17,13 +17,13 @@ use runbook::platform::{
 type Sampled = BTreeMap<Metric, Value>;
 type Read<'w> = Box<dyn Fn(&World<'_>, u64) -> Sampled + 'w>;
 type Decide<'w> = Box<dyn FnMut(&str, &Progress) -> Option<Result<Next, Failure>> + 'w>;
-type Answer<'w, T> = Box<dyn FnMut() -> T + 'w>;
+type Answering<'w, T> = Box<dyn FnMut() -> T + 'w>;
 
 /// A world: what each sample reads, and how requests are answered.
 struct World<'w> {
     sample: Read<'w>,
     perform: Box<dyn FnMut(&Change) -> Performance + 'w>,
-    reconcile: Answer<'w, Result<Reconciled, Fault>>,
+    reconcile: Answering<'w, Result<Reconciled, Fault>>,
     clear: Box<dyn FnMut(&str) -> Clearance + 'w>,
     /// Seconds of the changes performed.
     changed_at: Vec<u64>,
@@ -32,7 +32,7 @@ struct World<'w> {
     /// What a verb says instead of what the table has it say.
     decide: Decide<'w>,
     /// What a person answers.
-    answer: Option<bool>,
+    answer: Option<Answer>,
 }
 
 struct Told {
@@ -78,7 +78,7 @@ impl<'w> World<'w> {
             interrupt_at: None,
             config: Config { run: "r".into(), ..Config::default() },
             decide: Box::new(|_, _| None),
-            answer: Some(true),
+            answer: Some(Answer::Said(true)),
         }
     }
 
@@ -131,7 +131,12 @@ impl<'w> World<'w> {
                     now = until.0.min(number * 1000).max(now + 1);
                     Input::Tick
                 }
-                Request::Ask { .. } => Input::Answered { answer: self.answer, by: "test".into() },
+                Request::Ask { until, .. } => {
+                    if let (None, Some(until)) = (&self.answer, until) {
+                        now = until.0;
+                    }
+                    Input::Answered { answer: self.answer.clone(), by: "test".into() }
+                }
             };
         }
         panic!("the run does not end: {:?}", told.events.last());
@@ -367,7 +372,7 @@ fn a_lost_answer_is_read_back_after_it_can_no_longer_land() {
     let mut told_by_a_person = World::at(|_, _| usage(0.1));
     told_by_a_person.perform = Box::new(move |_| lost());
     told_by_a_person.reconcile = Box::new(|| Ok(Reconciled::CannotTell("nobody knows".into())));
-    told_by_a_person.answer = Some(true);
+    told_by_a_person.answer = Some(Answer::Said(true));
     let told = told_by_a_person.run(steps);
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "a person's word settles it");
 }
@@ -389,7 +394,7 @@ fn a_change_that_may_not_be_made_now_is_not_made_and_ends_the_run_what_always_ru
     for (answer, wanted) in [(Some(true), (Outcome::Done, 3)), (None, (Outcome::Declined, 0))] {
         let mut world = World::at(|_, _| usage(0.1));
         world.clear = Box::new(|_| Clearance::Ask("go on?".into()));
-        world.answer = answer;
+        world.answer = answer.map(Answer::Said);
         let told = world.run(steps);
         assert_eq!((told.outcome(), told.changes), wanted);
     }
@@ -568,7 +573,7 @@ fn step_by_step_each_step_is_asked_about_and_a_no_ends_the_run() {
     assert_eq!((told.outcome(), told.changes, asked(&told)), (Outcome::Done, 1, 2));
     let mut world = World::at(|_, _| usage(0.1));
     world.config.stepwise = true;
-    world.answer = Some(false);
+    world.answer = Some(Answer::Said(false));
     let told = world.run(GATED);
     assert_eq!((told.outcome(), told.changes, asked(&told)), (Outcome::Declined, 0, 1));
     let mut world = World::at(|world, _| usage(if world.changed_at.len() < 2 { 1.0 } else { 0.1 }));
@@ -598,4 +603,90 @@ fn what_a_guardrail_bars_is_not_done_and_a_ladder_goes_on_without_it() {
     assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "{:?}", told.events);
     let status = told.status("change-barred");
     assert!(matches!(status, Some(StepStatus::NotHealed { why }) if why.contains("guardrail")), "{status:?}");
+}
+
+/// A step that has a person do something, and one after it that reads what they said.
+const BY_HAND: &str = "  - id: hand
+    manual: { instructions: look, answer: { type: count }, deadline: 20s, default: skip }
+  - id: change
+    when: steps.hand.answer > 3
+    if_unknown: skip
+    restart: all
+    gate: { none: a test }
+  - id: change-undone
+    when: not steps.hand.done
+    restart: all
+    gate: { none: a test }
+";
+
+fn by_hand(answer: Option<Answer>, config: Config) -> Told {
+    let mut world = World::at(|_, _| usage(0.1));
+    world.answer = answer;
+    world.config = config;
+    world.decide = Box::new(|step, progress| {
+        if step != "hand" {
+            return None;
+        }
+        let value = match progress.answers.get("how many?") {
+            None => {
+                return Some(Ok(Next::Ask(Question {
+                    takes: Takes::Deed,
+                    otherwise: Some(Answer::Deed(Deed::Skip)),
+                    within: Some(Duration::from_secs(20)),
+                    ..Question::yes_or_no("how many?")
+                })));
+            }
+            Some(Answer::Value(value)) => Some(value.clone()),
+            Some(_) => None,
+        };
+        let mut outputs = BTreeMap::from([("done".to_owned(), Value::Truth(value.is_some()))]);
+        let status = if value.is_some() { Status::Acted } else { Status::Skipped };
+        outputs.extend(value.map(|value| ("answer".to_owned(), value)));
+        Some(Ok(Next::Done(Done { status, outputs, summary: "as told".into(), ..Done::default() })))
+    });
+    world.run(BY_HAND)
+}
+
+#[test]
+fn an_answer_is_read_by_later_steps_and_without_one_the_stated_default_stands() {
+    let value = |number: f64| Some(Answer::Value(Value::Count(number)));
+    let config = || Config { run: "r".into(), ..Config::default() };
+    let told = by_hand(value(7.0), config());
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1), "{:?}", told.events);
+    assert_eq!(told.status("change"), Some(&StepStatus::Done));
+    let told = by_hand(value(2.0), config());
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 0), "{:?}", told.events);
+
+    // Nobody answers: after its time the default stands, which is skip here; what needs the answer does not run.
+    let told = by_hand(None, config());
+    assert_eq!((told.outcome(), told.changes, told.seconds), (Outcome::Done, 1, 20), "{:?}", told.events);
+    assert_eq!(told.status("hand"), Some(&StepStatus::Skipped { why: "as told".into() }));
+    assert_eq!(told.status("change-undone"), Some(&StepStatus::Done));
+    let by = told.events.iter().find_map(|event| match event {
+        Event::Asked { answer, by, .. } => Some((answer.clone(), by.clone())),
+        _ => None,
+    });
+    assert_eq!(by, Some((Answer::Deed(Deed::Skip), "default: test".into())));
+
+    let told = by_hand(Some(Answer::Deed(Deed::Stop)), config());
+    assert_eq!((told.outcome(), told.changes), (Outcome::Declined, 0), "{:?}", told.events);
+    let dry = by_hand(None, Config { dry: true, ..config() });
+    assert_eq!((dry.outcome(), dry.changes), (Outcome::Done, 0), "a dry run asks nobody");
+}
+
+#[test]
+fn an_answer_given_before_a_crash_is_not_asked_for_again_and_a_stop_is() {
+    let config = || Config { run: "r".into(), ..Config::default() };
+    for (answer, asks) in [(Answer::Value(Value::Count(7.0)), false), (Answer::Deed(Deed::Stop), true)] {
+        let told = by_hand(Some(answer), config());
+        let asked = told.events.iter().position(|event| matches!(event, Event::Asked { .. })).expect("asked");
+        let history: Vec<_> = told.events[..=asked].iter().map(|event| (Moment(0), event.clone())).collect();
+        let plan = Arc::new(plan("", BY_HAND));
+        let mut machine = Machine::resume(plan, config(), &history).expect("it can be resumed");
+        machine.observe(1, Moment(0), &usage(0.1));
+        let Request::Decide { step, progress } = machine.advance(Moment(0), Input::Begin).request else {
+            panic!("it goes on at its step")
+        };
+        assert_eq!((step.as_str(), progress.answers.is_empty()), ("hand", asks));
+    }
 }

@@ -105,6 +105,58 @@ fn step_by_step_a_person_is_asked_before_each_and_ctrl_c_at_a_step_is_an_interru
     let refused = lab.run(&["run", "own", "--runbooks", &own, "--step", "--yes", "--json"]).expect(2);
     let last = refused.events().pop().expect("the last line always comes");
     assert_eq!((&last["outcome"], &last["exit_code"]), (&"invalid".into(), &2.into()));
+    what_only_a_person_can_do(&lab);
+}
+
+/// A person is told what to do, answers in their own time while health goes on being measured, and interrupts.
+fn what_only_a_person_can_do(lab: &Lab) {
+    let own = lab.runbook(
+        "hand",
+        "runbook: 1\nname: hand\nsummary: a test of its own\nhealth:\n  every: 200ms\nsteps:\n  - id: look\n    manual: { instructions: \"Read the graph.\\nIt is on the right.\", url: https://dashboard.example, answer: { type: count, max: 500, about: How many slots? }, deadline: 10m, default: skip }\n  - { id: more, when: steps.look.answer > 20, if_unknown: run, manual: { instructions: Tell the team, deadline: 10m, default: stop } }\n  - { id: fewer, when: steps.look.answer <= 20, check: live }\n  - { id: last, manual: { instructions: Wait for me, deadline: 2s, default: skip } }\n",
+    );
+    let hand = ["run", "hand", "--runbooks", &own];
+    let mut answers = at_a_terminal(lab, &hand);
+    answers.exp_string("Run hand on wizzypedia?").expect("the question");
+    answers.send("y").and_then(|_| answers.flush()).expect("typed");
+    let told = answers.exp_string("How many slots?").expect("the step's own question");
+    assert!(told.contains("It is on the right.") && told.contains("at https://dashboard.example"), "{told}");
+    // It counts down, with connections beside it: samples go on.
+    let told = answers.exp_string("9m59s left, then skip").expect("it counts down");
+    assert!(told.contains("connections ") && told.contains("/150 ("), "{told}");
+    answers.send_line("many").expect("typed");
+    answers.exp_string("`many` is not a number").expect("it says what it takes");
+    answers.send_line("42").expect("typed");
+    answers.exp_string("Tell the team").expect("the step that the answer asks for");
+    answers.exp_string("Is it done?").expect("the question");
+    answers.send_line("Done").expect("typed");
+    answers.exp_string("Wait for me").expect("the last step");
+    // Nobody answers: the default stands.
+    let shown = ends(&mut answers, 0);
+    assert!(shown.contains("skip was the answer") && shown.contains("every gate held"), "{shown}");
+    let asked: Vec<_> =
+        lab.journal().lines().filter(|line| line.contains("\"asked\"")).map(str::to_owned).collect();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let samples =
+        std::fs::read_to_string(lab.newest_journal().with_file_name("samples.jsonl")).expect("samples");
+    assert!(samples.lines().count() >= 10, "samples go on while somebody is asked: {samples}");
+    assert!(asked[0].contains("42") && asked[2].contains("default: nobody answered in time"), "{asked:?}");
+
+    let mut interrupted = at_a_terminal(lab, &hand);
+    interrupted.exp_string("Run hand on wizzypedia?").expect("the question");
+    interrupted.send("y").and_then(|_| interrupted.flush()).expect("typed");
+    interrupted.exp_string("How many slots?").expect("the step's own question");
+    interrupted.send_line("7").expect("typed");
+    interrupted.exp_string("Wait for me").expect("the last step");
+    interrupted.send_control('c').expect("typed");
+    ends(&mut interrupted, 130);
+    // Without a terminal what is left of it is not done for anybody; what was answered is not asked again.
+    let resumed = lab.run(&["resume", "--yes", "--runbooks", &own]).expect(0);
+    let told = resumed.all();
+    assert!(
+        told.contains("default: nobody is there to ask") && !told.contains("How many slots? 7"),
+        "{told}"
+    );
+    lab.run(&["run", "hand", "--runbooks", &own, "--yes", "--skip=last"]).expect(6);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use runbook::action::{Done, Failure, Next, Progress, Status};
+use runbook::action::{Answer, Done, Failure, Next, Progress, Question, Status};
 use runbook::engine::{
     Clearance, Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus,
 };
@@ -91,7 +91,7 @@ impl Tape {
             _ => {}
         }
         if matches!(step, "ask") && progress.answers.is_empty() {
-            return Ok(Next::Ask { question: "go on?".into(), assent: true });
+            return Ok(Next::Ask(Question::yes_or_no("go on?")));
         }
         if matches!(step, "ask" | "c" | "w" | "z" | "seen") || progress.made.len() >= wanted {
             return Ok(Next::Done(Done { replaced_all: !progress.made.is_empty(), ..Done::default() }));
@@ -233,9 +233,9 @@ fn tell_with_deaths(
             }
             Request::Ask { .. } => {
                 let answer = match tape.next() % 4 {
-                    0 => Some(false),
+                    0 => Some(Answer::Said(false)),
                     1 => None,
-                    _ => Some(true),
+                    _ => Some(Answer::Said(true)),
                 };
                 Input::Answered { answer, by: "tape".into() }
             }

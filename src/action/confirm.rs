@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::question::{Answer, Question};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
 use super::verb::{Action, Done, Next, Output, Preview, Verb};
@@ -55,10 +56,12 @@ impl Action for Confirm {
     fn next(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         let question = scene.fill(&self.question);
         match progress.answers.get(&question) {
-            None => Ok(Next::Ask { question, assent: true }),
+            None => {
+                Ok(Next::Ask(Question { assent: Some(Answer::Said(true)), ..Question::yes_or_no(question) }))
+            }
             Some(answer) => Ok(Next::Done(Done {
-                summary: if *answer { "yes" } else { "no" }.to_owned(),
-                outputs: BTreeMap::from([("answer".to_owned(), Value::Truth(*answer))]),
+                summary: answer.to_string(),
+                outputs: BTreeMap::from([("answer".to_owned(), Value::Truth(!answer.declines()))]),
                 ..Done::default()
             })),
         }

@@ -26,7 +26,7 @@ pub enum InputKind {
 const KINDS: &[&str] = &["ratio", "duration", "count", "text", "bool", "enum"];
 
 /// One declared input.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InputSpec {
     /// Its name.
     pub name: Spanned<String>,

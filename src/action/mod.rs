@@ -22,10 +22,12 @@ mod kill_limits;
 mod logs;
 mod maintenance;
 mod one_off;
+mod manual;
 mod outputs;
 mod param;
 mod promises;
 mod proof;
+mod question;
 mod restart;
 mod revert;
 mod rollback;
@@ -44,6 +46,7 @@ pub(crate) use input::INPUT;
 pub use input::{InputKind, InputSpec};
 pub use kill_limits::KillLimits;
 pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
+pub use question::{Answer, Deed, Question, Takes};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
 pub use shape::{Field, Kind, Reading, Shape, optional, required};
@@ -79,4 +82,5 @@ verbs![
     logs::Logs,
     one_off::OneOff,
     confirm::Confirm,
+    manual::Manual,
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::param::Bindings;
+use super::question::Answer;
 use crate::expr::{Env, Expr, Template};
 use crate::health::{Metric, Moment, Series, Value};
 use crate::platform::{Before, Change, Effect, Fault, Observer};
@@ -105,7 +106,7 @@ pub struct Progress {
     /// When its action began.
     pub began: Moment,
     /// Answers to its questions, by question.
-    pub answers: BTreeMap<String, bool>,
+    pub answers: BTreeMap<String, Answer>,
 }
 
 impl Progress {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::param::Bindings;
+use super::question::Question;
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Reading, Shape};
 use crate::health::{Unit, Value};
@@ -159,13 +160,8 @@ pub enum Next {
         /// When to look again.
         again: Duration,
     },
-    /// Ask a person; the answer comes back in `Progress::answers`. `--yes` answers yes when `assent` is set.
-    Ask {
-        /// The question.
-        question: String,
-        /// `--yes` may answer it.
-        assent: bool,
-    },
+    /// Ask a person; the answer comes back in `Progress::answers`, unless it ends the run.
+    Ask(Question),
     /// The action is over.
     Done(Done),
 }
@@ -199,6 +195,8 @@ pub enum Status {
     NothingToDo,
     /// What it would do was done already in this run or before it.
     AlreadySo,
+    /// It was left undone on purpose; the summary says by whom.
+    Skipped,
 }
 
 /// One typed output of a verb.

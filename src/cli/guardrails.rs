@@ -9,12 +9,11 @@ use super::environment;
 use super::library;
 use super::output::{Stop, talk};
 use crate::engine::Event;
-use crate::engine::driver::Reply;
 use crate::guard::{Case, Demand, Finding, Guardrails, Intent, LastRun, Subject, read};
 use crate::journal::Store;
 use crate::plan::{Body, Plan, PlanRecord, Step};
 use crate::platform::{Change, Opened};
-use crate::reporter::Terminal;
+use crate::reporter::{Agreement, Terminal};
 use crate::source::render;
 
 /// What a file of guardrails is called.
@@ -273,20 +272,20 @@ pub(super) fn warn(findings: &[Finding]) {
 }
 
 /// Whether a person typed the app's name where the guardrails want it; `false` where they do not.
-pub(super) fn name_typed(findings: &[Finding], prompt: &mut Terminal, runbook: &str) -> Result<bool, Stop> {
+pub(super) fn name_typed(findings: &[Finding], prompt: &Terminal, runbook: &str) -> Result<bool, Stop> {
     let wanted = findings.iter().find_map(|finding| match &finding.demand {
         Demand::TypeTheName { app } => Some((app, &finding.place)),
         _ => None,
     });
     let Some((app, place)) = wanted else { return Ok(false) };
     match prompt.typed(&format!("To run {runbook}, type the name of the app, {app}"), app) {
-        Reply::Yes => Ok(true),
-        Reply::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
-        Reply::No => {
+        Agreement::Yes => Ok(true),
+        Agreement::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
+        Agreement::No => {
             let text = format!("declined: that is not the name of the app ({place}); nothing was changed");
             Err(Stop::new(6, text))
         }
-        Reply::Nobody => {
+        Agreement::Nobody => {
             Err(Stop::new(6, format!("declined: nobody typed it ({place}); nothing was changed")))
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::driver::action_of;
 use super::{Clearance, Config, Event, Input, Ledger, Machine, Outcome, Performance, Request};
-use crate::action::{Failure, RunFacts, Scene};
+use crate::action::{Answer, Deed, Failure, Question, RunFacts, Scene, Takes};
 use crate::health::{Moment, Series};
 use crate::plan::{EMBEDDED, Plan, PlanRecord, Selection, Target, bind_inputs, build, check, undo};
 use crate::platform::fake::{End, Leak, World};
@@ -61,6 +61,15 @@ fn plan_of(name: &str, text: &str) -> Plan {
         ..PlanRecord::default()
     })
     .unwrap_or_else(|faults| panic!("{name}: {faults:?}"))
+}
+
+/// What a person says who does everything they are asked.
+fn answer_to(question: &Question) -> Answer {
+    match &question.takes {
+        Takes::YesNo => Answer::Said(true),
+        Takes::Deed => Answer::Deed(Deed::Done),
+        Takes::Value(spec) => Answer::Value(spec.specimen()),
+    }
 }
 
 struct Play {
@@ -178,7 +187,9 @@ impl Play {
                     self.world.pass(until.min(due).max(now.plus(Duration::from_millis(1))));
                     Input::Tick
                 }
-                Request::Ask { .. } => Input::Answered { answer: Some(true), by: "--yes".into() },
+                Request::Ask { question, .. } => {
+                    Input::Answered { answer: Some(answer_to(&question)), by: "t".into() }
+                }
             };
         }
         panic!("no end: {:?}", self.history.last());

@@ -4,23 +4,26 @@
 //! its change is performed, and a change in flight is never cut.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::awake::Awake;
 use super::event::{Event, Measurements};
 use super::machine::Machine;
 use super::request::{Clearance, Input, Live, Performance, Request};
-use crate::action::{Action, Bindings, Failure, Made, Scene};
+use crate::action::{Action, Answer, Bindings, Failure, Made, Question, Scene};
 use crate::health::{DatabaseReading, Metric, Moment, Sample, Series, Value};
 use crate::plan::{Body, Plan, Step};
 use crate::platform::{
     Actuator, Before, Change, ChangeError, DatabaseReads, Fault, FaultKind, Observer, reconcile,
 };
 
-/// How long a Ctrl-C at a question may take to arrive as a signal too.
-const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How often what stands beside a question is brought up to date.
+const BESIDE: Duration = Duration::from_millis(500);
+/// The shortest that is waited for.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How long a request may still land whose sender has gone: an HTTP change's own timeout.
 const SETTLE_MS: u64 = 30_000;
 
@@ -35,6 +38,8 @@ pub enum Incoming {
     Line(String),
     /// The change in flight has ended.
     Performed(Performance),
+    /// The question that was asked is answered, or not, and by whom.
+    Replied(Reply, String),
 }
 
 /// Writes events down. An error means that nothing more may be done.
@@ -71,17 +76,52 @@ pub trait Listener {
     fn flush(&mut self) {}
 }
 
-/// A person's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// Yes.
-    Yes,
-    /// No.
-    No,
+    /// An answer.
+    Answer(Answer),
     /// Nobody can be asked.
     Nobody,
-    /// Ctrl-C at the question.
-    Interrupted,
+    /// It was taken back before anybody answered.
+    Withdrawn,
+}
+
+/// A question that is being asked: what stands beside it, and whether it still stands.
+#[derive(Debug, Default)]
+pub struct Asking {
+    withdrawn: AtomicBool,
+    beside: Mutex<Beside>,
+}
+
+/// What a person may want to know while they are asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beside {
+    /// What is left of the time for an answer; `None` = there is no end.
+    pub left: Option<Duration>,
+    /// Measured now.
+    pub metrics: Measurements,
+}
+
+impl Asking {
+    /// Nobody needs to answer any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
+    }
+
+    /// What stands beside it now.
+    pub fn beside(&self) -> Beside {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    fn set(&self, left: Option<Duration>, metrics: &Measurements) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        *beside = Beside { left, metrics: metrics.clone() };
+    }
 }
 
 /// A change that is wanted, before it is intended.
@@ -137,9 +177,13 @@ impl Guard for Guards {
 }
 
 /// Asks a person.
-pub trait Prompt {
-    /// The reply, and who gave it: `person`, `--yes`.
-    fn confirm(&mut self, question: &str, assent: bool) -> (Reply, String);
+pub trait Prompt: Sync {
+    /// Whether a person is going to be asked this, and the run will wait for them.
+    fn asks(&self, question: &Question) -> bool;
+
+    /// The reply, and who gave it: `person`, `--yes`; when nobody did, why. Called on a thread of its own; it looks at
+    /// `asking` a few times a second and returns soon after the question was withdrawn.
+    fn ask(&self, question: &Question, asking: &Asking) -> (Reply, String);
 }
 
 /// How changes are performed. `Live` owns the actuator; a dry run owns nothing that could change anything.
@@ -190,7 +234,7 @@ pub struct Driver<'a> {
     /// Listens.
     pub listener: &'a mut dyn Listener,
     /// Asks.
-    pub prompt: &'a mut dyn Prompt,
+    pub prompt: &'a dyn Prompt,
     /// Says whether a change may be made.
     pub guard: &'a mut dyn Guard,
     /// The window of samples.
@@ -267,8 +311,8 @@ impl Driver<'_> {
                     }
                     Input::Tick
                 }
-                Request::Ask { question, assent, .. } => {
-                    let answered = self.ask(machine, &question, assent)?;
+                Request::Ask { step, question, until } => {
+                    let answered = self.ask(machine, &step, &question, until)?;
                     awake.forget();
                     answered
                 }
@@ -276,35 +320,74 @@ impl Driver<'_> {
         }
     }
 
-    fn ask(&mut self, machine: &mut Machine, question: &str, assent: bool) -> Result<Input, Fault> {
+    /// Asks on a thread of its own, so that samples go on, and signals and deadlines end it.
+    fn ask(
+        &mut self,
+        machine: &mut Machine,
+        step: &str,
+        question: &Question,
+        until: Option<Moment>,
+    ) -> Result<Input, Fault> {
+        let prompt = self.prompt;
+        if prompt.asks(question) {
+            self.write(Event::Asking {
+                step: step.to_owned(),
+                question: question.text.clone(),
+                lines: question.lines.clone(),
+                takes: question.takes.words(),
+                within_ms: question
+                    .within
+                    .map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
+                otherwise: question.otherwise.clone(),
+            })?;
+        }
         self.listener.flush();
-        let (reply, by) = self.prompt.confirm(question, assent);
-        if reply == Reply::Yes {
+        let asking = Asking::default();
+        let outbox = self.outbox.clone();
+        let mut failed = None;
+        let (reply, by) = std::thread::scope(|scope| {
+            let asked = &asking;
+            scope.spawn(move || {
+                let asked = catch_unwind(AssertUnwindSafe(|| prompt.ask(question, asked)));
+                let (reply, by) = asked
+                    .unwrap_or_else(|_| (Reply::Nobody, "the tool itself failed while asking".to_owned()));
+                let _ = outbox.send(Incoming::Replied(reply, by));
+            });
+            loop {
+                let now = self.observer.clock().now();
+                let left = until.map(|until| until.since(now));
+                asking.set(left, &self.latest);
+                if failed.is_some() || left.is_some_and(|left| left.is_zero()) || machine.gives_up(now) {
+                    asking.withdraw();
+                }
+                match self.inbox.recv_timeout(left.map_or(BESIDE, |left| left.clamp(MOMENT, BESIDE))) {
+                    Ok(Incoming::Replied(reply, by)) => return (reply, by),
+                    Ok(incoming) => {
+                        if let Err(fault) = self.take(machine, incoming) {
+                            failed.get_or_insert(fault);
+                        }
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
+        let now = self.observer.clock().now();
+        let answer = match reply {
+            Reply::Answer(answer) => Some(answer),
+            Reply::Nobody => None,
+            Reply::Withdrawn if machine.gives_up(now) => return Ok(Input::Tick),
+            Reply::Withdrawn if until.is_some_and(|until| now >= until) => {
+                return Ok(Input::Answered { answer: None, by: "nobody answered in time".to_owned() });
+            }
+            Reply::Withdrawn => return Ok(Input::Tick),
+        };
+        if answer == Some(Answer::Said(true)) {
             self.guard.agreed(machine.made().len());
         }
-        let answer = match reply {
-            Reply::Yes => Some(true),
-            Reply::No => Some(false),
-            Reply::Nobody => None,
-            Reply::Interrupted => {
-                self.await_signal(machine)?;
-                return Ok(Input::Tick);
-            }
-        };
         Ok(Input::Answered { answer, by })
-    }
-
-    /// Ctrl-C at a question also arrives as a signal: it is taken in here, so that it counts once.
-    fn await_signal(&mut self, machine: &mut Machine) -> Result<(), Fault> {
-        let until = self.observer.clock().now().plus(SIGNAL_PATIENCE);
-        while let Ok(incoming) = self.inbox.recv_timeout(until.since(self.observer.clock().now())) {
-            let signal = matches!(incoming, Incoming::Signal(_));
-            self.take(machine, incoming)?;
-            if signal {
-                return Ok(());
-            }
-        }
-        self.take(machine, Incoming::Signal("INT"))
     }
 
     /// Takes in whatever has arrived, without waiting.
@@ -326,7 +409,7 @@ impl Driver<'_> {
                 let step = machine.current_step().unwrap_or_default().to_owned();
                 self.write(Event::Output { step, line })
             }
-            Incoming::Performed(_) => Ok(()),
+            Incoming::Performed(_) | Incoming::Replied(..) => Ok(()),
         }
     }
 

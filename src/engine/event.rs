@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Config;
-use crate::action::{Done, Failure, Preview};
+use crate::action::{Answer, Done, Failure, Preview};
 use crate::expr::Evaluation;
 use crate::health::{Metric, Sample, Value};
 use crate::plan::PlanRecord;
@@ -156,6 +156,24 @@ pub enum Event {
         /// Why, in words, when it is not plain (`unknown for 10 s`).
         why: Option<String>,
     },
+    /// A person is being asked, and the run waits.
+    Asking {
+        /// The step.
+        step: String,
+        /// The question.
+        question: String,
+        /// What the person reads before it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lines: Vec<String>,
+        /// What it takes for an answer, in words.
+        takes: String,
+        /// For how long an answer is waited for, in milliseconds; `None` = as long as it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within_ms: Option<u64>,
+        /// What stands then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        otherwise: Option<Answer>,
+    },
     /// A person was asked.
     Asked {
         /// The step.
@@ -163,8 +181,8 @@ pub enum Event {
         /// The question.
         question: String,
         /// The answer.
-        answer: bool,
-        /// `person`, `--yes`.
+        answer: Answer,
+        /// `person`, `--yes`; `default` when nobody has answered, and why.
         by: String,
     },
     /// A line of output of a child or of the platform.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::Outcome;
-use crate::action::{Failure, Next, Progress};
+use crate::action::{Answer, Failure, Next, Progress, Question};
 use crate::expr::Evaluation;
 use crate::health::Moment;
 use crate::platform::{Before, Change, ChangeError, Effect, Fault, Reconciled};
@@ -61,9 +61,9 @@ pub enum Request {
         /// The step.
         step: String,
         /// The question.
-        question: String,
-        /// `--yes` may answer it.
-        assent: bool,
+        question: Question,
+        /// When nobody has answered by then, nobody will; `None` = there is no end.
+        until: Option<Moment>,
     },
     /// The run is over; [`super::Event::RunFinished`] is among the events.
     Finish,
@@ -101,11 +101,11 @@ pub enum Input {
     Performed(Performance),
     /// What reading back found.
     Reconciled(Result<Reconciled, Fault>),
-    /// A person's answer; `None` = nobody can be asked.
+    /// A person's answer; `None` = there is none.
     Answered {
         /// The answer.
-        answer: Option<bool>,
-        /// `person`, `--yes`.
+        answer: Option<Answer>,
+        /// `person`, `--yes`; without an answer, why there is none.
         by: String,
     },
 }

@@ -5,6 +5,7 @@
 mod budget_view;
 mod console;
 mod detached;
+mod entry;
 mod health;
 mod jsonl;
 mod plain;
@@ -22,7 +23,7 @@ pub use health::{HealthView, truth};
 pub use jsonl::{JsonLines, last_line, sample_line};
 pub use plain::Plain;
 pub use plan_view::{PlanView, plan_view};
-pub use prompt::{Terminal, Unattended};
+pub use prompt::{Agreement, Terminal, Unattended};
 pub(crate) use spark::spark;
 pub use summary::Summary;
 pub use table::Table;

@@ -25,17 +25,19 @@ pub struct Plain<W> {
     told: Option<Fault>,
     began: Option<jiff::Timestamp>,
     shown: Option<(jiff::Timestamp, Option<f64>)>,
+    /// A person is typing on this screen: samples do not write into their line.
+    asking: bool,
 }
 
 impl<W: Write> Plain<W> {
     /// Lines go to `out`, each whole.
     pub const fn new(out: W) -> Self {
-        Self { out, screen: false, told: None, began: None, shown: None }
+        Self { out, screen: false, told: None, began: None, shown: None, asking: false }
     }
 
     /// Lines go to the terminal: ones longer than it is wide are broken between words and go on further right.
     pub const fn on_screen(out: W) -> Self {
-        Self { out, screen: true, told: None, began: None, shown: None }
+        Self { out, screen: true, told: None, began: None, shown: None, asking: false }
     }
 
     fn say(&mut self, stamp: &Stamp, text: &str) {
@@ -76,6 +78,29 @@ impl<W: Write> Plain<W> {
         self.say(stamp, &text);
     }
 
+    fn resumed(&mut self, stamp: &Stamp, event: &Event) {
+        let Event::Resumed { by, at, in_doubt, again, .. } = event else { return };
+        let at = at.as_deref().unwrap_or("its end");
+        self.say(stamp, &format!("taken up again by {by}, at {at}"));
+        for request in in_doubt {
+            self.say(stamp, &format!("  in doubt, read back first: {request}"));
+        }
+        if !again.is_empty() {
+            let again = again.join(", ");
+            self.say(stamp, &format!("  done anew, since the pause had reversed it: {again}"));
+        }
+    }
+
+    /// Whether it would write into the line of a person who is being asked.
+    fn would_disturb(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Asking { .. } => self.asking = self.screen,
+            Event::Sample { .. } => return self.asking,
+            _ => self.asking = false,
+        }
+        false
+    }
+
     /// Whether a sample is worth a line.
     fn worth(&mut self, stamp: &Stamp, usage: Option<f64>) -> bool {
         let worth = match &self.shown {
@@ -98,6 +123,9 @@ impl<W: Write> Plain<W> {
 
 impl<W: Write> Listener for Plain<W> {
     fn event(&mut self, stamp: &Stamp, event: &Event) {
+        if self.would_disturb(event) {
+            return;
+        }
         match event {
             Event::RunStarted { run, record, .. } => {
                 self.say(stamp, &format!("run {run}: {} on {}", record.runbook, record.target.app));
@@ -105,19 +133,7 @@ impl<W: Write> Listener for Plain<W> {
                     self.say(stamp, &why);
                 }
             }
-            Event::Resumed { by, at, in_doubt, again, .. } => {
-                let at = at.as_deref().unwrap_or("its end");
-                self.say(stamp, &format!("taken up again by {by}, at {at}"));
-                for request in in_doubt {
-                    self.say(stamp, &format!("  in doubt, read back first: {request}"));
-                }
-                if !again.is_empty() {
-                    self.say(
-                        stamp,
-                        &format!("  done anew, since the pause had reversed it: {}", again.join(", ")),
-                    );
-                }
-            }
+            Event::Resumed { .. } => self.resumed(stamp, event),
             Event::StepStarted { step, name, ladder, before } => {
                 let rung = if ladder.is_some() { "rung" } else { "step" };
                 let title = if name == step { String::new() } else { format!(" — {name}") };
@@ -160,10 +176,7 @@ impl<W: Write> Listener for Plain<W> {
                 self.say(stamp, &format!("  {} {word}{after}{why}: {read}", gate(*kind)));
             }
             Event::Asked { question, answer, by, .. } => {
-                self.say(
-                    stamp,
-                    &format!("  asked: {question} {} ({by})", if *answer { "yes" } else { "no" }),
-                );
+                self.say(stamp, &format!("  asked: {question} {answer} ({by})"));
             }
             Event::Output { line, .. } => self.say(stamp, &format!("  | {line}")),
             Event::Sample { sample, metrics, usage } => {
@@ -194,7 +207,12 @@ impl<W: Write> Listener for Plain<W> {
                 );
             }
             Event::Notice { text } => self.say(stamp, text),
-            Event::Plan { .. } | Event::Done { .. } | Event::Verdict { .. } | Event::RunFinished { .. } => {}
+            // The question itself is shown by whoever asks it.
+            Event::Plan { .. }
+            | Event::Asking { .. }
+            | Event::Done { .. }
+            | Event::Verdict { .. }
+            | Event::RunFinished { .. } => {}
         }
     }
 }

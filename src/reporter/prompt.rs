@@ -3,7 +3,22 @@
 use dialoguer::{Confirm, Input};
 use indicatif::MultiProgress;
 
-use crate::engine::driver::{Prompt, Reply};
+use super::entry::{Entry, typed_answer};
+use crate::action::Question;
+use crate::engine::driver::{Asking, Prompt, Reply};
+
+/// Whether a person agreed before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// Nobody can be asked.
+    Nobody,
+    /// Ctrl-C at the question.
+    Interrupted,
+}
 
 /// Asks at the terminal; the live display makes room.
 pub struct Terminal {
@@ -16,44 +31,56 @@ impl Terminal {
     pub const fn new(bars: MultiProgress, yes: bool) -> Self {
         Self { bars, yes }
     }
-}
 
-impl Terminal {
     /// Asks for a name to be typed. Nothing answers for the person.
-    pub fn typed(&mut self, question: &str, wanted: &str) -> Reply {
+    pub fn typed(&self, question: &str, wanted: &str) -> Agreement {
         let question = crate::source::escape_controls(question).into_owned();
         let input = Input::<String>::new().with_prompt(question).allow_empty(true);
         let answer = self.bars.suspend(|| input.interact_text());
-        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
-        match answer {
-            Ok(typed) if typed.trim() == wanted => Reply::Yes,
-            Ok(_) => Reply::No,
-            Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
-                Reply::Interrupted
-            }
-            Err(_) => Reply::Nobody,
+        forget_what_is_typed_ahead();
+        agreement(answer.map(|typed| typed.trim() == wanted))
+    }
+
+    /// Asks for a yes before a run. The answer is one key; nothing answers for the person.
+    pub fn agree(&self, question: &str) -> Agreement {
+        let question = crate::source::escape_controls(question).into_owned();
+        let answer = self.bars.suspend(|| Confirm::new().with_prompt(question).default(false).interact());
+        forget_what_is_typed_ahead();
+        agreement(answer)
+    }
+}
+
+/// What was typed behind an answer (`es`, Enter) must not answer the next question.
+pub(super) fn forget_what_is_typed_ahead() {
+    let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+}
+
+fn agreement(answer: dialoguer::Result<bool>) -> Agreement {
+    match answer {
+        Ok(true) => Agreement::Yes,
+        Ok(false) => Agreement::No,
+        Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
+            Agreement::Interrupted
         }
+        Err(_) => Agreement::Nobody,
     }
 }
 
 impl Prompt for Terminal {
-    fn confirm(&mut self, question: &str, assent: bool) -> (Reply, String) {
-        if self.yes && assent {
-            return (Reply::Yes, "--yes".to_owned());
+    fn asks(&self, question: &Question) -> bool {
+        !(self.yes && question.assent.is_some())
+    }
+
+    fn ask(&self, question: &Question, asking: &Asking) -> (Reply, String) {
+        if let (true, Some(answer)) = (self.yes, &question.assent) {
+            return (Reply::Answer(answer.clone()), "--yes".to_owned());
         }
-        let question = crate::source::escape_controls(question).into_owned();
-        let answer = self.bars.suspend(|| Confirm::new().with_prompt(question).default(false).interact());
-        // The answer is one key. What was typed behind it (`es`, Enter) must not answer the next question.
-        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
-        let reply = match answer {
-            Ok(true) => Reply::Yes,
-            Ok(false) => Reply::No,
-            Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
-                Reply::Interrupted
-            }
-            Err(_) => Reply::Nobody,
-        };
-        (reply, "person".to_owned())
+        let entry = self.bars.suspend(|| typed_answer(question, asking));
+        match entry {
+            Entry::Answer(answer) => (Reply::Answer(answer), "person".to_owned()),
+            Entry::Withdrawn => (Reply::Withdrawn, "nobody".to_owned()),
+            Entry::Gone => (Reply::Nobody, "the terminal is gone".to_owned()),
+        }
     }
 }
 
@@ -65,11 +92,14 @@ pub struct Unattended {
 }
 
 impl Prompt for Unattended {
-    fn confirm(&mut self, _: &str, assent: bool) -> (Reply, String) {
-        if self.yes && assent {
-            (Reply::Yes, "--yes".to_owned())
-        } else {
-            (Reply::Nobody, "nobody".to_owned())
+    fn asks(&self, _: &Question) -> bool {
+        false
+    }
+
+    fn ask(&self, question: &Question, _: &Asking) -> (Reply, String) {
+        match &question.assent {
+            Some(answer) if self.yes => (Reply::Answer(answer.clone()), "--yes".to_owned()),
+            _ => (Reply::Nobody, "nobody is there to ask".to_owned()),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::preview::{Previews, preview};
 use super::signals::Ending;
 use crate::action::RunFacts;
 use crate::engine::driver::{
-    Driver, DryRun, Guards, Incoming, Listener, LiveRun, Mode, Prompt, Record, Reply, Stamp,
+    Driver, DryRun, Guards, Incoming, Listener, LiveRun, Mode, Prompt, Record, Stamp,
 };
 use crate::engine::{
     Config, Event, FightGuard, Live, LockGuard, Machine, Measurements, Outcome, RailGuard, Standing,
@@ -29,8 +29,8 @@ use crate::journal::{AfterEvidence, Entry, Evidence, Journal, Store, StoreError,
 use crate::plan::Plan;
 use crate::platform::{Fault, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
-    Console, Detached, JsonLines, Listeners, Plain, PlanView, Summary, Terminal, Unattended, failure_lines,
-    plan_view,
+    Agreement, Console, Detached, JsonLines, Listeners, Plain, PlanView, Summary, Terminal, Unattended,
+    failure_lines, plan_view,
 };
 
 /// How long the first samples are waited for before the plan is shown.
@@ -229,7 +229,7 @@ impl Session {
         }
         let foretold = guardrails::foretold(&findings);
         let mut record = Unrecorded::default();
-        let mut prompt = Unattended { yes: true };
+        let prompt = Unattended { yes: true };
         let started = self.started("dry run", "dry");
         let mut machine = Machine::new(Arc::clone(&plan), self.config("dry", true));
         let shown = Event::Plan { steps: previews.steps };
@@ -239,7 +239,7 @@ impl Session {
             mode: &DryRun,
             record: &mut record,
             listeners: &mut listeners,
-            prompt: &mut prompt,
+            prompt: &prompt,
             guard: Guards::default(),
         };
         let ended = self.drive(&mut machine, &mut hands, first, &[]);
@@ -383,9 +383,9 @@ impl Session {
         } else {
             Box::new(Detached::new(Plain::new(std::io::stderr())))
         });
-        let mut terminal = Terminal::new(bars, self.manner.yes);
-        let mut unattended = Unattended { yes: self.manner.yes };
-        let prompt: &mut dyn Prompt = if self.terminal { &mut terminal } else { &mut unattended };
+        let terminal = Terminal::new(bars, self.manner.yes);
+        let unattended = Unattended { yes: self.manner.yes };
+        let prompt: &dyn Prompt = if self.terminal { &terminal } else { &unattended };
         self.run = Some(run.to_owned());
         self.ending.during(run, self.outbox.clone());
         let Some(sealed) = self.opened.sealed.take() else {
@@ -431,19 +431,19 @@ impl Session {
 
     /// The questions that the plan itself raises.
     fn agree(&mut self, previews: &Previews, bars: &MultiProgress) -> Result<(), Stop> {
-        let mut prompt = Terminal::new(bars.clone(), false);
+        let prompt = Terminal::new(bars.clone(), false);
         for (step, preview) in &previews.steps {
             for consent in &preview.consents {
                 let reply = if self.manner.yes || !self.terminal {
-                    Reply::Nobody
+                    Agreement::Nobody
                 } else {
-                    prompt.confirm(&format!("{}. Do it all the same?", consent.question), false).0
+                    prompt.agree(&format!("{}. Do it all the same?", consent.question))
                 };
                 match reply {
-                    Reply::Yes => self.facts.consents.push(consent.question.clone()),
-                    Reply::No => return Err(Stop::new(6, "declined; nothing was changed")),
-                    Reply::Interrupted => return Err(Stop::new(130, "interrupted; nothing was changed")),
-                    Reply::Nobody => {
+                    Agreement::Yes => self.facts.consents.push(consent.question.clone()),
+                    Agreement::No => return Err(Stop::new(6, "declined; nothing was changed")),
+                    Agreement::Interrupted => return Err(Stop::new(130, "interrupted; nothing was changed")),
+                    Agreement::Nobody => {
                         let text = format!(
                             "error: step {step}: {}\n  nothing was changed\n  hint: write `{}` in the step, or answer at a terminal without --yes",
                             consent.question, consent.otherwise
@@ -459,17 +459,17 @@ impl Session {
     /// The one question; `--yes` answers it.
     fn assent(&self, question: &str, findings: &[Finding], bars: &MultiProgress) -> Result<(), Stop> {
         // Typing the app's name is the agreement: nobody is asked twice.
-        let mut prompt = Terminal::new(bars.clone(), false);
-        if guardrails::name_typed(findings, &mut prompt, &self.plan.record.runbook)?
+        let prompt = Terminal::new(bars.clone(), false);
+        if guardrails::name_typed(findings, &prompt, &self.plan.record.runbook)?
             || self.manner.yes
             || self.plan.only_looks
         {
             return Ok(());
         }
-        match prompt.confirm(question, false).0 {
-            Reply::Yes => Ok(()),
-            Reply::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
-            Reply::No | Reply::Nobody => Err(Stop::new(6, "declined; nothing was changed")),
+        match prompt.agree(question) {
+            Agreement::Yes => Ok(()),
+            Agreement::Interrupted => Err(Stop::new(130, "interrupted; nothing was changed")),
+            Agreement::No | Agreement::Nobody => Err(Stop::new(6, "declined; nothing was changed")),
         }
     }
 
@@ -539,7 +539,7 @@ struct Hands<'h> {
     mode: &'h dyn Mode,
     record: &'h mut dyn Record,
     listeners: &'h mut Listeners,
-    prompt: &'h mut dyn Prompt,
+    prompt: &'h dyn Prompt,
     guard: Guards,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::{Clearance, Performance};
 use super::{Doubt, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
-use crate::action::{Done, Failure, Made, Next, Replacement};
+use crate::action::{Answer, Done, Failure, Made, Next, Question, Replacement};
 use crate::expr::Expr;
 use crate::health::{Moment, show_seconds};
 use crate::plan::{AfterGate, Body, Gate};
@@ -35,8 +35,11 @@ impl Machine {
             },
             Ok(Next::Wait { awaited, again }) => self.pause(now, awaited, again, events),
             // A dry run asks nobody.
-            Ok(Next::Ask { .. }) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
-            Ok(Next::Ask { question, assent }) => self.set_phase(Phase::Asking { question, assent }),
+            Ok(Next::Ask(_)) if self.config.dry => self.finish_frame(now, StepStatus::WouldRun, events),
+            Ok(Next::Ask(question)) => {
+                let until = question.within.map(|within| now.plus(within));
+                self.set_phase(Phase::Asking { question: Box::new(question), until });
+            }
             Ok(Next::Done(done)) => self.action_done(now, done, events),
         }
     }
@@ -71,8 +74,11 @@ impl Machine {
             return;
         };
         match clearance {
-            Clearance::Ask(question) if frame.progress.answers.get(&question) != Some(&true) => {
-                frame.phase = Phase::Asking { question, assent: false };
+            Clearance::Ask(question)
+                if frame.progress.answers.get(&question) != Some(&Answer::Said(true)) =>
+            {
+                let question = Box::new(Question::yes_or_no(question));
+                frame.phase = Phase::Asking { question, until: None };
             }
             Clearance::Clear | Clearance::Ask(_) => {
                 self.nonces += 1;
@@ -370,7 +376,7 @@ impl Machine {
     fn ask_about(&mut self, doubt: Box<Doubt>, why: String) {
         let request = doubt.change.request(&self.plan.record.target.app);
         let question = format!("Did this take effect: {request}? ({why}; yes = go on, no = do it again)");
-        self.set_phase(Phase::AskingDoubt { question, why, doubt });
+        self.set_phase(Phase::AskingDoubt { question: Question::yes_or_no(question), why, doubt });
     }
 
     pub(super) fn doubt(&mut self, now: Moment, change: &Change, why: &str, events: &mut Vec<Event>) {
@@ -383,7 +389,7 @@ impl Machine {
     pub(super) fn answered(
         &mut self,
         now: Moment,
-        answer: Option<bool>,
+        answer: Option<Answer>,
         by: String,
         events: &mut Vec<Event>,
     ) {
@@ -397,43 +403,52 @@ impl Machine {
                 self.doubt(now, &doubt.change, &why, events);
                 return;
             };
-            events.push(Event::Asked { step: step.clone(), question, answer, by: by.clone() });
-            let finding = if answer { "happened" } else { "did_not_happen" };
+            let happened = !answer.declines();
+            events.push(Event::Asked { step: step.clone(), question: question.text, answer, by: by.clone() });
+            let finding = if happened { "happened" } else { "did_not_happen" };
             events.push(Event::Settled {
                 step,
                 nonce: doubt.nonce.clone(),
                 finding: finding.to_owned(),
                 why: Some(format!("said by {by}")),
             });
-            if answer {
+            if happened {
                 self.change_done(now, doubt.change, doubt.before, doubt.nonce, Effect::FoundDone, events);
             } else {
                 self.did_not_happen(now, doubt.error, events);
             }
             return;
         }
-        let (Phase::Asking { question, .. } | Phase::Stepping { question }) = &frame.phase else {
-            return;
+        let (question, stepping) = match &frame.phase {
+            Phase::Asking { question, .. } => ((**question).clone(), false),
+            Phase::Stepping { question } => (question.clone(), true),
+            _ => return,
         };
-        let (question, stepping) = (question.clone(), matches!(frame.phase, Phase::Stepping { .. }));
-        let step = Arc::clone(&frame.step);
+        let (answer, by) = match (answer, question.otherwise) {
+            (None, Some(otherwise)) => (Some(otherwise), format!("default: {by}")),
+            (answer, _) => (answer, by),
+        };
+        let (question, step) = (question.text, Arc::clone(&frame.step));
+        let why = match &answer {
+            Some(answer) if !answer.declines() => {
+                let (question, answer) = (question.clone(), answer.clone());
+                if stepping {
+                    let phase = self.entry_phase(now, &step);
+                    self.set_phase(phase);
+                } else {
+                    frame.progress.answers.insert(question.clone(), answer.clone());
+                    frame.phase = Phase::Acting;
+                }
+                events.push(Event::Asked { step: step.id.clone(), question, answer, by });
+                return;
+            }
+            Some(answer) => format!("answered {answer}: {question} ({by})"),
+            None => format!("nobody could be asked: {question}"),
+        };
         if let Some(answer) = answer {
             events.push(Event::Asked { step: step.id.clone(), question: question.clone(), answer, by });
-            if stepping {
-                let phase = self.entry_phase(now, &step);
-                self.set_phase(phase);
-            } else {
-                frame.progress.answers.insert(question.clone(), answer);
-                frame.phase = Phase::Acting;
-            }
         }
-        if answer != Some(true) {
-            let why = match answer {
-                Some(_) => format!("answered no: {question}"),
-                None => format!("nobody could be asked: {question}"),
-            };
-            self.finish_all(now, &StepStatus::Declined { question }, events);
-            self.end(Outcome::Declined, Some(why));
-        }
+        self.finish_all(now, &StepStatus::Declined { question }, events);
+        self.end(Outcome::Declined, Some(why));
     }
 }

@@ -91,11 +91,16 @@ impl Machine {
         let status = match frame.done.as_ref().map(|done| done.status) {
             _ if would => StepStatus::WouldRun,
             Some(Status::NothingToDo | Status::AlreadySo) => StepStatus::Unneeded,
+            Some(Status::Skipped) => StepStatus::Skipped {
+                why: frame.done.as_ref().map(|done| done.summary.clone()).unwrap_or_default(),
+            },
             _ => StepStatus::Done,
         };
         let nothing = status == StepStatus::Unneeded && !changed;
+        let skipped = matches!(status, StepStatus::Skipped { .. });
         self.finish_frame(now, status, events);
-        if on_ladder {
+        // A rung that is skipped has sent its ladder on already.
+        if on_ladder && !skipped {
             if nothing {
                 self.rung_passed(now);
             } else {

@@ -8,7 +8,7 @@ use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::{Live, Request};
 use super::super::watch::{GateState, Watch};
 use super::{Decision, FULL, Machine, PREBOOT_PATIENCE, Phase, SLACK, Stage, UNKNOWN_PATIENCE, millis};
-use crate::action::Bindings;
+use crate::action::{Bindings, Question};
 use crate::expr::{Env, Evaluation, Expr, Template, Truth};
 use crate::health::{Metric, Moment, Value, show_seconds};
 use crate::plan::{Body, Gate, IfUnknown, Step};
@@ -44,7 +44,7 @@ impl Machine {
         };
         if self.config.stepwise && !self.config.dry && asks {
             let name = if step.name == step.id { String::new() } else { format!(" ({})", step.name) };
-            return Phase::Stepping { question: format!("Run step {}{name}?", step.id) };
+            return Phase::Stepping { question: Question::yes_or_no(format!("Run step {}{name}?", step.id)) };
         }
         self.entry_phase(now, step)
     }

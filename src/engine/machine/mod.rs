@@ -27,7 +27,7 @@ use super::env::Readings;
 use super::event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
 use super::request::{Input, Request};
 use super::watch::Watch;
-use crate::action::{Done, Made, Progress, RunFacts};
+use crate::action::{Done, Made, Progress, Question, RunFacts};
 use crate::expr::{Evaluation, Truth};
 use crate::health::{Moment, Value};
 use crate::plan::{OnFailure, Plan, Step};
@@ -96,7 +96,7 @@ enum Phase {
     /// The answer was lost: it is read back until it is known, or a person is asked.
     Doubt(Box<Doubt>),
     AskingDoubt {
-        question: String,
+        question: Question,
         why: String,
         doubt: Box<Doubt>,
     },
@@ -104,12 +104,12 @@ enum Phase {
         until: Moment,
     },
     Asking {
-        question: String,
-        assent: bool,
+        question: Box<Question>,
+        until: Option<Moment>,
     },
     /// `--step`: a person is asked whether this step may begin.
     Stepping {
-        question: String,
+        question: Question,
     },
     GateAfter(Watch),
     /// A ladder: watches its gate before the first rung (`rung` is `None`) and after each.
@@ -373,6 +373,11 @@ impl Machine {
                 let ends = self.plan.deadline.map_or(until, |limit| self.began.plus(limit));
                 Request::Wait { until: until.min(ends.max(now)), live }
             }
+            Request::Ask { step, question, until } if self.deadline_counts() => {
+                let ends = self.plan.deadline.map(|limit| self.began.plus(limit).max(now));
+                let until = [until, ends].into_iter().flatten().min();
+                Request::Ask { step, question, until }
+            }
             other => other,
         }
     }
@@ -415,11 +420,11 @@ impl Machine {
                         timeout: frame.step.timeout.saturating_sub(spent).max(Duration::from_secs(1)),
                     })
                 }
-                Phase::Asking { question, assent } => {
-                    Some(Request::Ask { step: id, question: question.clone(), assent: *assent })
+                Phase::Asking { question, until } => {
+                    Some(Request::Ask { step: id, question: (**question).clone(), until: *until })
                 }
                 Phase::Stepping { question } | Phase::AskingDoubt { question, .. } => {
-                    Some(Request::Ask { step: id, question: question.clone(), assent: false })
+                    Some(Request::Ask { step: id, question: question.clone(), until: None })
                 }
                 Phase::Doubt(doubt) if now < doubt.look => Some(Request::Wait {
                     until: doubt.look,
@@ -439,6 +444,19 @@ impl Machine {
                 return request;
             }
         }
+    }
+
+    /// Whether a person need not answer any more: the run, or the step, is to end.
+    pub fn gives_up(&self, now: Moment) -> bool {
+        let Some(frame) = self.frames.last() else { return false };
+        if self.interrupted.is_some() {
+            return true;
+        }
+        let overdue = || {
+            self.deadline_counts() && self.plan.deadline.is_some_and(|limit| now.since(self.began) >= limit)
+        };
+        let in_doubt = matches!(frame.phase, Phase::AskingDoubt { .. });
+        !in_doubt && (self.frames.iter().any(|frame| frame.abort_hits >= 2) || overdue())
     }
 
     /// Signals, `abort_when` and the overall deadline end what is being waited for, never a change in flight.

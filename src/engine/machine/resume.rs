@@ -184,10 +184,10 @@ impl Machine {
                     frame.phase = Phase::RetryPause { until };
                 }
             }
-            Event::Asked { step, question, answer: true, .. } => {
+            Event::Asked { step, question, answer, .. } if !answer.declines() => {
                 self.restore(step);
                 if let Some(frame) = self.frames.last_mut() {
-                    frame.progress.answers.insert(question.clone(), true);
+                    frame.progress.answers.insert(question.clone(), answer.clone());
                 }
             }
             Event::StepFinished { step, status, done, .. } => {
