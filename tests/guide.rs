@@ -5,6 +5,8 @@
 
 #[path = "guide/commands.rs"]
 mod commands;
+#[path = "guide/platform.rs"]
+mod platform;
 #[path = "guide/steps.rs"]
 mod steps;
 mod support;
@@ -12,10 +14,11 @@ mod support;
 mod traps;
 
 /// The areas, in which the tests stand.
-const AREAS: [(&str, &str); 3] = [
+const AREAS: &[(&str, &str)] = &[
     ("steps", include_str!("guide/steps.rs")),
     ("commands", include_str!("guide/commands.rs")),
     ("traps", include_str!("guide/traps.rs")),
+    ("platform", include_str!("guide/platform.rs")),
 ];
 
 /// Rows of the table: command and test.

@@ -60,6 +60,7 @@ fn no_secret_is_ever_seen() {
     let asking = std::thread::spawn(move || session.exec_drop(statement, (token,)));
 
     everything_that_goes_well(&mut world);
+    a_config_var_that_is_a_secret(&mut world);
     // Killed, or ended before: both are well.
     let _ = world.lab.overseer().query_drop(format!("KILL {id}"));
     let _ = asking.join().expect("no panic");
@@ -192,6 +193,29 @@ fn everything_that_goes_well(world: &mut World) {
         &["--dry-run", "--remote=with-token"],
     );
     std::fs::write(&config, before).expect("written");
+}
+
+/// A value that is read from the environment when it is set, and put back by its undo.
+fn a_config_var_that_is_a_secret(world: &mut World) {
+    let steps = "  - id: set\n    config: { from_env: { SMTP_PASSWORD: RUNBOOK_SECRET_SMTP } }\n    gate: { none: it is proven }\n";
+    let now = |world: &World| {
+        let vars = world.lab.app("GET", "/config-vars", &Json::Null).expect(200).json();
+        vars["SMTP_PASSWORD"].as_str().map(str::to_owned)
+    };
+    let ran = world.own("a config var whose secret is not there", 9, &[], steps, &[]);
+    assert!(ran.stderr.contains("environment variable RUNBOOK_SECRET_SMTP"), "{}", ran.stderr);
+    let ran =
+        world.own("a config var that is a secret", 0, &[("RUNBOOK_SECRET_SMTP", KEY)], steps, &["--json"]);
+    assert!(
+        ran.all().contains("$RUNBOOK_SECRET_SMTP") && now(world).as_deref() == Some(KEY),
+        "{}",
+        ran.all()
+    );
+    let run = ran.events().last().and_then(|last| last["run"].as_str().map(str::to_owned)).expect("a run");
+    let again = world.own("the same again", 0, &[("RUNBOOK_SECRET_SMTP", KEY)], steps, &[]);
+    assert!(again.stderr.contains("no release, no restart"), "{}", again.stderr);
+    world.run("its undo", 0, &[], &["undo", &run, "--yes"]);
+    assert_eq!(now(world), None, "it was not set before");
 }
 
 /// The ways to fail, each with a secret in what it says.

@@ -521,10 +521,14 @@ impl Addon {
                     if !addon.config_vars.is_empty() {
                         notes.push(format!("{} sets {}", addon.name, addon.config_vars.join(", ")));
                     }
+                    let mut outputs = outputs(&addon);
+                    if self.change.is_some() {
+                        outputs.insert("moved".to_owned(), Value::Truth(false));
+                    }
                     Ok(Next::Done(Done {
                         status: Status::AlreadySo,
                         summary: format!("nothing to do: {} is there, on {}", addon.name, addon.plan),
-                        outputs: outputs(&addon),
+                        outputs,
                         notes,
                         ..Done::default()
                     }))

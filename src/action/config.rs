@@ -12,7 +12,8 @@ use super::shape::{Kind, Reading, Shape, optional};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
 use crate::health::{Unit, Value};
 use crate::platform::{
-    Change, ConfigDifference, ConfigValue, ConfigVars, Fault, FaultKind, is_config_name, secret_by_name,
+    Change, ConfigDifference, ConfigValue, ConfigVars, Fault, FaultKind, SECRET_VARIABLES, is_config_name,
+    secret_by_name,
 };
 use crate::source::{Diagnostic, NodeKind, Spanned};
 
@@ -44,7 +45,7 @@ impl Verb for Config {
             optional(
                 "from_env",
                 Kind::Each(&Kind::Text),
-                "Names, and for each the environment variable of whoever runs this that holds its value: for secrets. `…_FILE` and `…_COMMAND` are taken too.",
+                "Names, and for each the environment variable that holds its value, `RUNBOOK_SECRET_…`: for secrets. `…_FILE` and `…_COMMAND` are taken too.",
             ),
             optional("unset", Kind::Texts, "Names to remove."),
             optional("restore", Kind::Texts, "Names to put back to what they were in the release `as_of`."),
@@ -159,7 +160,7 @@ impl Config {
                     name.value
                 );
                 let help = format!(
-                    "write `from_env: {{ {0}: {0} }}`: its value is then read from the environment",
+                    "write `from_env: {{ {0}: {SECRET_VARIABLES}{0} }}`: its value is then read from that variable",
                     name.value
                 );
                 faults.push(Diagnostic::error(name.span, text).help(help));
@@ -167,10 +168,16 @@ impl Config {
         }
         for (_, variable) in &self.from_env {
             // What does not look like a name may be the secret itself: it is not quoted.
-            if !is_config_name(&variable.or("X".to_owned())) {
-                let text =
-                    "this is no name of an environment variable (it is not shown: it may be the secret)";
-                faults.push(Diagnostic::error(variable.text.span, text));
+            let name = variable.or(String::new());
+            if !is_config_name(&name)
+                || !name.starts_with(SECRET_VARIABLES)
+                || name.len() == SECRET_VARIABLES.len()
+            {
+                let text = format!("a variable named {SECRET_VARIABLES}… is expected here");
+                let help = format!(
+                    "as in `from_env: {{ SMTP_PASSWORD: {SECRET_VARIABLES}SMTP }}`; no runbook can ask for another variable"
+                );
+                faults.push(Diagnostic::error(variable.text.span, text).help(help));
             }
         }
         faults
@@ -285,7 +292,10 @@ fn line(difference: &ConfigDifference, wanted: &ConfigValue) -> String {
         (_, false) => "removed".to_owned(),
         (ConfigValue::Text(text), true) => text.clone(),
         (ConfigValue::Variable(name), true) => format!("what ${name} holds (not shown)"),
-        (ConfigValue::Release(version), true) => format!("as in v{version} (not shown)"),
+        (ConfigValue::Release(version), true) => match &difference.wanted {
+            Some(wanted) => format!("{wanted}, as in v{version}"),
+            None => format!("as in v{version} (not shown)"),
+        },
         (ConfigValue::Unset, true) => "removed".to_owned(),
     };
     if difference.same {
@@ -343,9 +353,8 @@ impl Action for Config {
                 ..Preview::default()
             });
         }
-        let processes = match vars.get("WEB_CONCURRENCY") {
-            Some(ConfigValue::Text(number)) => number.trim().parse().ok(),
-            Some(_) => None,
+        let processes = match differences.iter().find(|one| one.key == "WEB_CONCURRENCY") {
+            Some(one) => one.wanted.as_ref().and_then(|number| number.trim().parse().ok()),
             None => scene.observer.processes().ok().flatten(),
         };
         Ok(Preview {

@@ -47,7 +47,7 @@ impl Verb for Maintenance {
 
 impl Maintenance {
     fn on(&self) -> bool {
-        self.mode.or("off".to_owned()) == "on"
+        matches!(self.mode.or("off".to_owned()).as_str(), "on" | "true")
     }
 }
 
@@ -76,7 +76,8 @@ impl Action for Maintenance {
         let mut faults = Vec::new();
         self.mode.bind(bindings, &mut faults);
         let mode = self.mode.or("off".to_owned());
-        if !MODES.contains(&mode.as_str()) {
+        // `on` is a truth to readers of the older YAML, and so to people.
+        if !MODES.contains(&mode.as_str()) && !matches!(mode.as_str(), "true" | "false") {
             let fault = Diagnostic::error(self.mode.text.span, format!("maintenance mode is not `{mode}`"));
             faults.push(fault.help("`on` or `off`"));
         }

@@ -295,6 +295,10 @@ impl Kind {
                 json!({ "anyOf": [{ "type": "array", "items": { "type": ["string", "number"] } }, { "type": "string" }] })
             }
             Self::Word(words) => json!({ "enum": words }),
+            // Readers of the older YAML take these for truths.
+            Self::Choice(words) if words.contains(&"on") => {
+                json!({ "anyOf": [{ "enum": words }, { "type": "boolean" }, template] })
+            }
             Self::Choice(words) => json!({ "anyOf": [{ "enum": words }, template] }),
             Self::Gate => json!({ "$ref": "#/$defs/gate" }),
             Self::Steps => json!({ "type": "array", "items": { "$ref": "#/$defs/step" } }),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use crate::platform::secret::{Redactor, Secret};
-use crate::platform::{Fault, FaultKind};
+use crate::platform::{Fault, FaultKind, SECRET_VARIABLES};
 
 /// A variable's text, when it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
@@ -83,6 +83,7 @@ fn is_secret(name: &str, value: &str, token: Option<&str>) -> bool {
     let token = token.filter(|token| token.len() >= 16);
     let plain = name.strip_suffix("_FILE").or_else(|| name.strip_suffix("_COMMAND")).unwrap_or(name);
     OURS.contains(&plain)
+        || name.starts_with(SECRET_VARIABLES)
         || name.starts_with("JAWSDB")
         || name.ends_with("DATABASE_URL")
         || matches!(name, "MYSQL_PWD" | "MYSQL_PASSWORD" | "MARIADB_PASSWORD")
@@ -118,6 +119,8 @@ mod tests {
             ("HEROKU_API_KEY_FILE", "/run/secrets/key"),
             ("HEROKU_API_KEY_COMMAND", "pass show heroku"),
             ("RUNBOOK_DATABASE_URL_FILE", "x"),
+            ("RUNBOOK_SECRET_SMTP", "x"),
+            ("RUNBOOK_SECRET_SMTP_COMMAND", "x"),
             ("RUNBOOK_DATABASE_URL_COMMAND", "x"),
             ("RUNBOOK_APP_URL", "https://u:p@wiki"),
             ("RUNBOOK_DATABASE_URL", "anything"),

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::login;
 
+/// Variables of the environment that a runbook may name begin with this: a file from elsewhere cannot ask for another,
+/// and no program that is started gets them.
+pub const SECRET_VARIABLES: &str = "RUNBOOK_SECRET_";
+
 /// Config vars to be set or removed, by name.
 pub type ConfigVars = BTreeMap<String, ConfigValue>;
 
@@ -49,6 +53,8 @@ pub struct ConfigDifference {
     pub will_be_set: bool,
     /// Its value now, where that cannot be a secret: a number, `true`, `false`.
     pub now: Option<String>,
+    /// What it is to be, where that cannot be a secret.
+    pub wanted: Option<String>,
     /// It holds the database's URL.
     pub is_database: bool,
 }
@@ -101,7 +107,7 @@ mod tests {
     fn vars() -> ConfigVars {
         BTreeMap::from([
             ("OLD".to_owned(), ConfigValue::Unset),
-            ("SMTP_PASSWORD".to_owned(), ConfigValue::Variable("SMTP".to_owned())),
+            ("SMTP_PASSWORD".to_owned(), ConfigValue::Variable("RUNBOOK_SECRET_SMTP".to_owned())),
             ("WAS".to_owned(), ConfigValue::Release(12)),
             ("WEB_CONCURRENCY".to_owned(), ConfigValue::Text("3".to_owned())),
         ])
@@ -111,7 +117,7 @@ mod tests {
     fn a_request_shows_where_values_come_from_and_no_secret() {
         assert_eq!(
             shown(&vars()),
-            r#"{"OLD":null,"SMTP_PASSWORD":"$SMTP","WAS":(as in v12),"WEB_CONCURRENCY":"3"}"#
+            r#"{"OLD":null,"SMTP_PASSWORD":"$RUNBOOK_SECRET_SMTP","WAS":(as in v12),"WEB_CONCURRENCY":"3"}"#
         );
     }
 

@@ -540,6 +540,7 @@ impl HerokuReads for World {
             same: state.config.get(&key) == wanted.as_ref(),
             is_set: state.config.contains_key(&key),
             will_be_set: wanted.is_some(),
+            wanted: wanted.clone(),
             now: state.config.get(&key).cloned(),
             is_database: key == "JAWSDB_MARIA_URL",
             key,

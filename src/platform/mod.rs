@@ -36,7 +36,9 @@ mod writes;
 pub use addons::{Addon, AddonPlan, Price, dollars};
 pub use change::{Before, Change, DynoScope, DynoTriple, Effect, KillRule, Victim, quoted, short};
 pub use clock::{Clock, SystemClock};
-pub use config::{ConfigDifference, ConfigValue, ConfigVars, is_config_name, secret_by_name};
+pub use config::{
+    ConfigDifference, ConfigValue, ConfigVars, SECRET_VARIABLES, is_config_name, secret_by_name,
+};
 pub use door::{Actuator, Observer, Permit, Sealed};
 pub use error::{Certainty, ChangeError, Fault, FaultKind};
 pub use facts::{

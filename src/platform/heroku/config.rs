@@ -62,6 +62,7 @@ impl Heroku {
                     is_set: value.is_some(),
                     will_be_set: wanted.is_some(),
                     now: value.filter(|value| is_harmless(key, value)).map(str::to_owned),
+                    wanted: wanted.filter(|value| is_harmless(key, value)).map(str::to_owned),
                     is_database: *key == self.options.database_var || is_url,
                 }
             })
