@@ -58,7 +58,7 @@ fn attempt(args: &DiagnoseArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     if !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&measure) {
         return Err(Stop::new(2, "error: --for: between 5s and 10m"));
     }
-    let mut measuring = Measuring::begin(&args.target, EVERY, measure.max(Duration::from_secs(60)))?;
+    let mut measuring = Measuring::begin(&args.target, EVERY, measure.max(Duration::from_secs(60)), &[])?;
     if std::io::stderr().is_terminal() && !args.json {
         talk(&format!("measuring {} for {} s…", measuring.app, measure.as_secs()));
     }
