@@ -11,7 +11,7 @@ use runbook::engine::{Clearance, Config, Event, Input, Machine, Outcome, Perform
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
 use runbook::platform::{
-    Before, Certainty, Change, ChangeError, DynoScope, Effect, Fault, FaultKind, Reconciled,
+    Before, Certainty, Change, ChangeError, DynoScope, Effect, Fault, FaultKind, KillRule, Reconciled,
 };
 
 type Sampled = BTreeMap<Metric, Value>;
@@ -225,7 +225,7 @@ fn unknown_never_passes() {
     let told = World::at(|_, _| Sampled::new()).run(GATED);
     assert_eq!(told.outcome(), Outcome::GateShut);
     assert!(told.status("after").is_none_or(|status| matches!(status, StepStatus::Skipped { .. })));
-    assert!((29..=31).contains(&told.seconds), "the whole patience: {}", told.seconds);
+    assert!((27..=28).contains(&told.seconds), "until three seconds no longer fit: {}", told.seconds);
 }
 
 #[test]
@@ -303,6 +303,84 @@ fn two_good_seconds_before_the_leak_refills_do_not_heal() {
     })
     .run(LADDER);
     assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 2), "every rung was tried");
+}
+
+/// A leak of `speed` connections a second that a kill empties to 30, and a restart after it to 15 for good.
+fn leaking<'w>(speed: u64) -> World<'w> {
+    let mut world = World::at(move |world, second| {
+        let used = match world.changed_at.as_slice() {
+            [] => 150,
+            [killed] => (30 + speed * second.saturating_sub(*killed)).min(150),
+            _ => 15,
+        };
+        let mut sampled = usage(used as f64 / 150.0);
+        sampled.insert(Metric::Used, Value::Count(used as f64));
+        sampled
+    });
+    world.perform = Box::new(|change| {
+        let killed = Effect::Killed { killed: vec![1], spared: vec![], one_by_one: false, dying: Some(0) };
+        Performance::Done(if matches!(change, Change::Kill { .. }) { killed } else { Effect::Accepted })
+    });
+    world.decide = Box::new(|step, progress| {
+        let rule = KillRule { idle: Duration::from_secs(60), at_most: 9, protect: Vec::new() };
+        let change = Change::Kill { victims: Vec::new(), rule };
+        (step.starts_with("kill") && progress.made.is_empty())
+            .then(|| Ok(Next::Change { change, before: Before::default() }))
+    });
+    world
+}
+
+fn early(told: &Told) -> Vec<String> {
+    let told = told.events.iter().filter_map(|event| match event {
+        Event::Verdict { early: true, open: false, why, .. } => why.clone(),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_rung_that_the_leak_outruns_is_left_when_its_trend_says_so() {
+    let steps = |early: &str| {
+        format!(
+            "  - id: climb\n    ladder:\n      until: healthy\n      for: 20s\n      within: 75s\n{early}      rungs:\n        - id: kill\n          kill_idle: {{ idle: 60s }}\n        - id: change\n          restart: all\n"
+        )
+    };
+    for (speed, words) in [
+        (5, "by its trend it cannot be met in time: usage rises by 3.3 points a second"),
+        (40, "full for 15s"),
+    ] {
+        let told = leaking(speed).run(&steps(""));
+        assert_eq!((told.outcome(), told.changes), (Outcome::Done, 2));
+        assert!(matches!(early(&told).as_slice(), [one] if one.contains(words)), "{:?}", early(&told));
+        assert!((36..=41).contains(&told.seconds), "15 s of evidence, and 20 s to heal: {}", told.seconds);
+        let patient = leaking(speed).run(&steps("      early: false\n"));
+        assert_eq!((patient.outcome(), early(&patient)), (Outcome::Done, Vec::new()));
+        assert!(patient.seconds >= 95, "{}", patient.seconds);
+    }
+}
+
+#[test]
+fn a_gate_and_a_wait_say_at_once_that_their_trend_leads_away() {
+    let rising = |from: f64| {
+        World::at(move |_, second| {
+            let used = second as f64 + from;
+            let mut sampled = usage(used / 150.0);
+            sampled.insert(Metric::Used, Value::Count(used));
+            sampled
+        })
+    };
+    let wait = "  - id: wait\n    wait: { until: usage < 40%, within: 60s }\n";
+    let told = rising(70.0).run(wait);
+    assert_eq!(told.outcome(), Outcome::GateShut);
+    assert_eq!((early(&told).len(), told.seconds), (1, 12), "a fifth of its patience");
+    let Some(StepStatus::GateShut { why, .. }) = told.status("wait") else { panic!("{:?}", told.events) };
+    assert!(why.starts_with("usage < 40% will not hold within 1m: by its trend"), "{why}");
+
+    // What a restart begins warms up first: fifteen seconds of it say nothing.
+    let gate = "  - id: change\n    restart: all\n    gate: { until: usage < 40%, within: 60s }\n";
+    let told = rising(70.0).run(gate);
+    assert_eq!((told.outcome(), early(&told).len()), (Outcome::GateShut, 1));
+    assert!((27..=29).contains(&told.seconds), "{}", told.seconds);
 }
 
 #[test]

@@ -52,7 +52,13 @@ impl Action for Check {
     }
 
     fn awaits(&self) -> Option<Awaits<'_>> {
-        Some(Awaits { until: &self.that, message: self.message.as_ref(), hold: Duration::ZERO, within: None })
+        Some(Awaits {
+            until: &self.that,
+            message: self.message.as_ref(),
+            hold: Duration::ZERO,
+            within: None,
+            early: false,
+        })
     }
 
     fn settle_condition(&mut self, bound: String) {

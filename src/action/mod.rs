@@ -49,7 +49,7 @@ pub use param::{Bindings, Param, Ratio, Scalar, sole_template};
 pub use question::{Answer, Deed, Question, Takes};
 pub use rollback::Rollback;
 pub use scene::{Failure, Made, Progress, Replacement, RunFacts, Scene};
-pub use shape::{Field, Kind, Reading, Shape, optional, required};
+pub use shape::{EARLY, Field, Kind, Reading, Shape, optional, required};
 pub use verb::{
     Action, Awaits, Consent, Declared, Done, Forecast, Next, Output, Preview, Status, Verb, VerbEntry,
 };

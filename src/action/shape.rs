@@ -74,6 +74,9 @@ pub struct Shape {
     pub open: bool,
 }
 
+/// What `early` says, wherever a gate has it.
+pub const EARLY: &str = "Shut it at once when it cannot be met in time any more, as its trend tells; `false` waits to its end. Default: true.";
+
 /// A required field.
 pub const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, kind, required: true, about }

@@ -230,6 +230,8 @@ pub struct Awaits<'a> {
     pub hold: Duration,
     /// Patience; `None` = it must hold now.
     pub within: Option<Duration>,
+    /// It may be shut before, when its trend says that it cannot be met in time.
+    pub early: bool,
 }
 
 /// What a step would do.

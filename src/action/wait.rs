@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
-use super::shape::{Kind, Reading, Shape, optional, required};
+use super::shape::{EARLY, Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Awaits, Done, Next, Preview, Verb};
 use crate::health::show_seconds;
 use crate::source::{Diagnostic, Spanned};
@@ -15,6 +15,7 @@ pub struct Wait {
     until: Spanned<String>,
     hold: Option<Param<Duration>>,
     within: Param<Duration>,
+    early: bool,
 }
 
 impl Verb for Wait {
@@ -31,6 +32,7 @@ impl Verb for Wait {
                 "For how long without a break (at least three samples). Default: one sample.",
             ),
             required("within", Kind::Duration, "Patience; after it the step fails."),
+            optional("early", Kind::Flag, EARLY),
         ],
         short: None,
         empty: false,
@@ -42,6 +44,7 @@ impl Verb for Wait {
             until: reading.text("until")?,
             hold: reading.param("for"),
             within: reading.param("within")?,
+            early: reading.truth("early").unwrap_or(true),
         })
     }
 }
@@ -72,6 +75,7 @@ impl Action for Wait {
             message: None,
             hold: self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.or(Duration::ZERO)),
             within: Some(self.within.or(Duration::from_secs(60))),
+            early: self.early,
         })
     }
 

@@ -155,6 +155,9 @@ pub enum Event {
         waited_ms: u64,
         /// Why, in words, when it is not plain (`unknown for 10 s`).
         why: Option<String>,
+        /// Shut before its time was over, since it could not be met in what was left; `why` says how that is known.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        early: bool,
     },
     /// A person is being asked, and the run waits.
     Asking {

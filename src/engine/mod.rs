@@ -10,6 +10,7 @@ mod fights;
 mod guard;
 mod ledger;
 mod machine;
+mod outlook;
 mod rails;
 mod request;
 mod watch;

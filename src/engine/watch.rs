@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::event::GateKind;
+use super::outlook::Outlook;
 use crate::expr::{Env, Evaluation, Truth};
-use crate::health::Moment;
+use crate::health::{Moment, show_seconds};
 use crate::plan::Gate;
 
 /// Samples that a `for` needs at least: two could be one lucky pair.
@@ -33,11 +34,15 @@ pub(crate) struct Watch {
     opened: bool,
     pub(crate) last: Option<Evaluation>,
     pub(crate) last_sample: Option<u64>,
+    last_at: Moment,
+    outlook: Outlook,
 }
 
 impl Watch {
     pub(crate) fn new(gate: Gate, kind: GateKind, now: Moment) -> Self {
         Self {
+            outlook: Outlook::over(gate.within, now),
+            last_at: now,
             gate,
             kind,
             began: now,
@@ -53,6 +58,12 @@ impl Watch {
     /// Also takes the sample that is there already: for a condition that nothing has changed since.
     pub(crate) fn counting_from(mut self, from: Moment) -> Self {
         self.counts_from = from;
+        self
+    }
+
+    /// Looks for trends in samples from `from` on, `None` in none; with `freed` slots, that they are taken again is one.
+    pub(crate) fn looking(mut self, from: Option<Moment>, freed: Option<usize>) -> Self {
+        self.outlook.looking(from, freed);
         self
     }
 
@@ -74,6 +85,27 @@ impl Watch {
         }
         self.last = Some(evaluation);
         self.last_sample = Some(number);
+        self.last_at = at;
+        self.outlook.note(at, env);
+    }
+
+    /// Why it cannot be met any more in its time, when that is certain or its trend says so; `None` while it may be.
+    pub(crate) fn hopeless(&self, env: &dyn Env) -> Option<String> {
+        if !self.gate.early || self.opened || !self.reads_false() {
+            return None;
+        }
+        // What does not hold now begins to after this sample at the soonest.
+        let left = self.ends().since(self.last_at);
+        if left <= self.gate.hold {
+            let told = |time: Duration| show_seconds(time.as_secs_f64());
+            return Some(format!(
+                "{} of it no longer fit into the {} left",
+                told(self.gate.hold),
+                told(left)
+            ));
+        }
+        let trend = self.gate.until.out_of_reach(env, &self.outlook)?;
+        Some(format!("by its trend it cannot be met in time: {trend}"))
     }
 
     pub(crate) fn state(&self, now: Moment) -> GateState {

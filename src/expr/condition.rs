@@ -99,13 +99,13 @@ pub trait Env {
 }
 
 /// How deep named conditions may refer to each other.
-const UNFOLD: usize = 8;
+pub(super) const UNFOLD: usize = 8;
 
 /// A condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
     text: String,
-    node: Node,
+    pub(super) node: Node,
 }
 
 impl Expr {

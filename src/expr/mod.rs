@@ -7,10 +7,12 @@ mod ast;
 mod condition;
 mod lexer;
 mod parser;
+mod prospect;
 mod template;
 #[cfg(test)]
 mod tests;
 pub mod units;
 
 pub use condition::{Clause, Env, Evaluation, Expr, Scope, Truth};
+pub use prospect::{Prospect, Side};
 pub use template::Template;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::series::{beyond_noise, measured, median, theil_sen, thinned};
+use super::series::measured;
+use super::slope::{median, slope};
 use super::{Metric, Moment, Sample, Value};
 
 /// Points kept: two hours at one a second. Beyond that every two neighbours become one.
@@ -162,8 +163,7 @@ impl Curve {
         stretch.usage = median(&mut middles).map(|middle| (lows, middle, highs));
         let used: Vec<(f64, f64)> =
             points.iter().filter_map(|point| Some((point.at.0 as f64 / 1000.0, point.used?))).collect();
-        let used = thinned(&used);
-        stretch.growth = theil_sen(&used).map(|slope| beyond_noise(&used, slope));
+        stretch.growth = slope(&used);
         let logins: Vec<(Moment, u64)> =
             points.iter().filter_map(|point| Some((point.at, point.logins?))).collect();
         if let (Some((begin, first)), Some((end, last))) = (logins.first(), logins.last())

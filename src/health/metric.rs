@@ -124,6 +124,12 @@ impl Metric {
         }
     }
 
+    /// Whether it moves little by little, so that where it has been going says where it goes. The others jump: a dyno
+    /// is up or not, a page is answered or not; and what is derived from a slope bends when a warm-up ends.
+    pub const fn has_trend(self) -> bool {
+        matches!(self, Self::Usage | Self::Used | Self::Sleeping | Self::Idle | Self::JobsQueued)
+    }
+
     /// What it is, one line.
     pub const fn about(self) -> &'static str {
         match self {

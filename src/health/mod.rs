@@ -10,6 +10,7 @@ mod metric;
 mod moment;
 mod sample;
 mod series;
+mod slope;
 mod symptom;
 mod value;
 
@@ -24,5 +25,6 @@ pub use sample::{
     Reading, Sample, TransactionReading,
 };
 pub use series::{Measured, Series, refusals_count, refused_between, tighter};
+pub use slope::slope;
 pub use symptom::Exhaustion;
 pub use value::{Unit, Value, show_seconds};

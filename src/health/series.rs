@@ -7,18 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::Curve;
 use super::latency::percentile;
+use super::slope::slope;
 use super::{DatabaseReading, DatabaseSample, Metric, Moment, Sample, Value};
 
 /// Samples kept at most, whatever the interval: memory stays constant over a long run.
 const AT_MOST: usize = 600;
 /// Usage from which the server's refusal counters count: below it they are scanners and strangers.
 const REFUSALS_COUNT_FROM: f64 = 0.90;
-/// Samples that a slope needs.
-const SLOPE_SAMPLES: usize = 5;
-/// Points that a slope is reckoned from, at most: all pairs of them are looked at.
-const SLOPE_POINTS: usize = 60;
-/// A change of `used` over the window below this many connections is noise.
-const SLOPE_NOISE: f64 = 2.0;
 /// Share of page probes that must be answered for `live`.
 const PAGES_OK: f64 = 0.95;
 
@@ -165,9 +160,7 @@ impl Series {
             .filter(|sample| sample.at >= self.slope_from)
             .filter_map(|sample| measured(sample).map(|row| (sample.at.0 as f64 / 1000.0, tighter(row).0)))
             .collect();
-        let points = thinned(&points);
-        let Some(slope) = theil_sen(&points) else { return };
-        let growth = beyond_noise(&points, slope);
+        let Some(growth) = slope(&points) else { return };
         metrics.insert(Metric::Growth, Value::Rate(growth));
         let (Some(Value::Count(used)), Some(Value::Count(limit))) =
             (metrics.get(&Metric::Used), metrics.get(&Metric::Limit))
@@ -267,58 +260,8 @@ pub fn tighter(row: &DatabaseSample) -> (f64, f64) {
     if row.account_limit > 0 && account.0 * server.1 > server.0 * account.1 { account } else { server }
 }
 
-/// Every n-th point, so that pairs stay few; the newest is kept.
-pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let step = points.len().div_ceil(SLOPE_POINTS).max(1);
-    let mut kept: Vec<_> = points.iter().rev().step_by(step).copied().collect();
-    kept.reverse();
-    kept
-}
-
-/// The median of the slopes of all pairs: a few wild points do not move it.
-pub(super) fn theil_sen(points: &[(f64, f64)]) -> Option<f64> {
-    if points.len() < SLOPE_SAMPLES {
-        return None;
-    }
-    let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
-    for (index, (x1, y1)) in points.iter().enumerate() {
-        for (x2, y2) in &points[index + 1..] {
-            if x2 > x1 {
-                slopes.push((y2 - y1) / (x2 - x1));
-            }
-        }
-    }
-    median(&mut slopes)
-}
-
-/// The slope, or zero when what it adds up to over the window is within the noise.
-pub(super) fn beyond_noise(points: &[(f64, f64)], slope: f64) -> f64 {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return 0.0 };
-    let mut offsets: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
-    let middle = median(&mut offsets).unwrap_or(0.0);
-    let mut residuals: Vec<f64> = points.iter().map(|(x, y)| (y - slope * x - middle).abs()).collect();
-    let spread = median(&mut residuals).unwrap_or(0.0);
-    let change = (slope * (last.0 - first.0)).abs();
-    if change > SLOPE_NOISE.max(2.0 * spread) { slope } else { 0.0 }
-}
-
-pub(super) fn median(values: &mut [f64]) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    Some(if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::health::{DynoReading, LogReading, PageReading, Reading};
 
@@ -545,20 +488,5 @@ mod tests {
             series.push(sample(number, DatabaseReading::Measured(row(10))));
         }
         assert_eq!(series.samples().count(), AT_MOST);
-    }
-
-    proptest! {
-        #[test]
-        fn the_slope_of_a_line_is_found_whatever_a_third_of_the_points_say(
-            slope in -5.0f64..5.0,
-            wild in proptest::collection::vec(-1000.0f64..1000.0, 6),
-        ) {
-            let mut points: Vec<(f64, f64)> = (0..30).map(|x| (f64::from(x), slope * f64::from(x))).collect();
-            for (index, value) in wild.iter().enumerate() {
-                points[index * 5].1 = *value;
-            }
-            let found = theil_sen(&points).unwrap();
-            prop_assert!((found - slope).abs() < 1.0, "{found} for {slope}");
-        }
     }
 }

@@ -212,6 +212,8 @@ pub struct Gate {
     pub hold: Duration,
     /// Patience.
     pub within: Duration,
+    /// It may be shut before, when its trend says that it cannot be met in time.
+    pub early: bool,
 }
 
 /// The gate after a step.

@@ -371,6 +371,7 @@ impl<'f> Builder<'f> {
             until: Arc::new(Expr::never()),
             hold: Duration::ZERO,
             within: Duration::ZERO,
+            early: false,
         });
         Ladder { gate, rungs }
     }
@@ -405,7 +406,7 @@ impl<'f> Builder<'f> {
             let place = spec.hold.as_ref().or(spec.within.as_ref());
             self.room(hold, patience, place.map_or(spec.until.span, |param| param.text.span));
         }
-        Some(Gate { until: Arc::new(until?), hold, within: patience })
+        Some(Gate { until: Arc::new(until?), hold, within: patience, early: spec.early })
     }
 
     /// Whether a condition can hold in time at all: `for` needs three samples, and anything needs one.
@@ -519,6 +520,7 @@ impl<'f> Builder<'f> {
                 until: Arc::new(live()),
                 hold: Duration::from_secs(3),
                 within: REMEDY_GATE,
+                early: true,
             }),
             abort_when: None,
             timeout: action.patience(),

@@ -356,6 +356,11 @@ impl Change {
         matches!(self, Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. })
     }
 
+    /// Whether processes of the app begin anew with it: they warm up, and what is measured meanwhile says little.
+    pub const fn starts_processes(&self) -> bool {
+        !self.is_local() && !matches!(self, Self::Kill { .. })
+    }
+
     /// What it sets to a value; `None` when it does no such thing, so that nothing can reverse it.
     pub fn subject(&self) -> Option<Subject> {
         match self {

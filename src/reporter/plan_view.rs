@@ -190,7 +190,8 @@ fn gate_words(gate: &Gate) -> String {
     } else {
         format!(" for {}", show_seconds(gate.hold.as_secs_f64()))
     };
-    format!("{}{hold} within {}", gate.until, show_seconds(gate.within.as_secs_f64()))
+    let whole = if gate.early { "" } else { ", waited for to its end" };
+    format!("{}{hold} within {}{whole}", gate.until, show_seconds(gate.within.as_secs_f64()))
 }
 
 /// How a condition reads now.

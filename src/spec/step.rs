@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::action::{Kind, Param, Reading, Shape, VERBS, VerbEntry, optional, required};
+use crate::action::{EARLY, Kind, Param, Reading, Shape, VERBS, VerbEntry, optional, required};
 use crate::source::{Diagnostic, Node, NodeKind, Span, Spanned, did_you_mean};
 
 /// One step as written.
@@ -105,6 +105,8 @@ pub struct GateText {
     pub hold: Option<Param<Duration>>,
     /// Patience.
     pub within: Option<Param<Duration>>,
+    /// May be shut before it is over.
+    pub early: bool,
 }
 
 /// Retries as written.
@@ -126,6 +128,7 @@ const ONE_GATE: &[crate::action::Field] = &[
         "For how long without a break (at least three samples). Default: one sample.",
     ),
     optional("within", Kind::Duration, "Patience. Default: 120s."),
+    optional("early", Kind::Flag, EARLY),
 ];
 
 /// A gate by itself.
@@ -143,6 +146,7 @@ pub(super) const GATE: Shape = Shape {
             "For how long without a break (at least three samples). Default: one sample.",
         ),
         optional("within", Kind::Duration, "Patience. Default: 120s."),
+        optional("early", Kind::Flag, EARLY),
         optional("before", Kind::Map(&PLAIN_GATE), "A gate that must hold before the action begins."),
         optional("after", Kind::Map(&PLAIN_GATE), "A gate that must hold after it."),
         optional(
@@ -176,6 +180,7 @@ pub(super) const LADDER: Shape = Shape {
         required("until", Kind::Condition, "What heals means."),
         optional("for", Kind::Duration, "For how long it must hold. Default: 20s."),
         optional("within", Kind::Duration, "Patience after each rung. Default: 60s."),
+        optional("early", Kind::Flag, EARLY),
         required(
             "rungs",
             Kind::Steps,
@@ -341,7 +346,8 @@ impl GateSpec {
         let off = reading.text("none");
         let (before, after) = (reading.node("before"), reading.node("after"));
         let plain = reading.node("until").is_some();
-        let stray = [reading.node("for"), reading.node("within")].into_iter().flatten().next();
+        let stray =
+            [reading.node("for"), reading.node("within"), reading.node("early")].into_iter().flatten().next();
         let forms = [plain, after.is_some(), off.is_some()].into_iter().filter(|form| *form).count();
         if forms > 1 || (plain && before.is_some()) {
             let fault = Diagnostic::error(
@@ -383,7 +389,12 @@ impl GateText {
                 .faults()
                 .push(Diagnostic::error(place, "the key `until` is missing here").help(PLAIN_GATE.usage()));
         }
-        Some(Self { until: until?, hold: reading.param("for"), within: reading.param("within") })
+        Some(Self {
+            until: until?,
+            hold: reading.param("for"),
+            within: reading.param("within"),
+            early: reading.truth("early").unwrap_or(true),
+        })
     }
 }
 
@@ -402,9 +413,9 @@ impl LadderSpec {
     fn read(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Self> {
         let mut reading = Reading::begin(node, &LADDER, at, faults)?;
         let until = reading.text("until");
-        let gate = |until| GateText { until, hold: None, within: None };
         let hold = reading.param("for");
         let within = reading.param("within");
+        let early = reading.truth("early").unwrap_or(true);
         let rungs = reading.node("rungs");
         let items = match rungs.map(|node| node.list("a list of steps")) {
             Some(Ok(items)) => items,
@@ -427,7 +438,6 @@ impl LadderSpec {
                 faults.push(fault.help("a rung that fails passes to the next one at once"));
             }
         }
-        let gate = gate(until?);
-        Some(Self { gate: GateText { hold, within, ..gate }, rungs, at })
+        Some(Self { gate: GateText { until: until?, hold, within, early }, rungs, at })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Outcome, StepStatus};
 use super::super::request::{Clearance, Performance};
-use super::{Doubt, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE};
+use super::{Doubt, Machine, PREBOOT_OVERLAP, Phase, UNKNOWN_PATIENCE, WARM_UP};
 use crate::action::{Answer, Done, Failure, Made, Next, Question, Replacement};
 use crate::expr::Expr;
 use crate::health::{Moment, show_seconds};
@@ -179,20 +179,28 @@ impl Machine {
         if changed {
             self.counts_from = self.counts_from.max(now);
         }
+        let begun = self
+            .frames
+            .last()
+            .is_some_and(|frame| frame.progress.made.iter().any(|made| made.change.starts_processes()));
         if released && self.config.preboot {
             self.counts_from = now.plus(PREBOOT_OVERLAP);
             let awaited = "the old dynos to go: with preboot they go on serving for about 3 minutes, and only samples after that count".to_owned();
             events.push(Event::Awaiting { step: step.id.clone(), awaited });
         }
+        if begun {
+            self.warm_from = self.counts_from.plus(WARM_UP);
+        }
         if let Some(awaits) = awaited {
             let Ok(until) = Expr::parse(awaits.until) else {
                 return;
             };
+            let early = awaits.early;
             let (kind, within) = match awaits.within {
                 Some(within) => (GateKind::Wait, within),
                 None => (GateKind::Check, UNKNOWN_PATIENCE),
             };
-            let gate = Gate { until: Arc::new(until), hold: awaits.hold, within };
+            let gate = Gate { until: Arc::new(until), hold: awaits.hold, within, early };
             let watch = self.fresh_watch(gate, kind, now);
             self.set_phase(Phase::GateAfter(watch));
             return;
@@ -279,6 +287,9 @@ impl Machine {
         frame.changed = true;
         frame.released |= change.has_released(&effect);
         self.counts_from = self.counts_from.max(now);
+        if change.starts_processes() {
+            self.warm_from = self.counts_from.plus(WARM_UP);
+        }
         let made = Made { change, before, effect, at: now };
         frame.progress.made.push(made.clone());
         frame.phase = Phase::Acting;

@@ -12,6 +12,7 @@ use crate::action::{Bindings, Question};
 use crate::expr::{Env, Evaluation, Expr, Template, Truth};
 use crate::health::{Metric, Moment, Value, show_seconds};
 use crate::plan::{Body, Gate, IfUnknown, Step};
+use crate::platform::Effect;
 
 /// What a message reads: measurements, outputs, and the item of a repeated step.
 struct Told<'a> {
@@ -71,7 +72,7 @@ impl Machine {
     /// A watch from now on. Only samples count that were taken after the last change and when every old dyno was gone;
     /// the latest one counts too, if it is such a one. Patience begins when samples count.
     pub(super) fn fresh_watch(&self, gate: Gate, kind: GateKind, now: Moment) -> Watch {
-        let mut watch = Watch::new(gate, kind, now.max(self.counts_from));
+        let mut watch = self.watch(gate, kind, now.max(self.counts_from));
         if let Some(latest) = &self.latest
             && latest.at >= self.counts_from
         {
@@ -80,6 +81,23 @@ impl Machine {
             watch.observe(latest.at, latest.number, &env);
         }
         watch
+    }
+
+    /// A watch that looks for trends where there can be any: not before processes that began have warmed up, and not
+    /// while killed sessions still hold their slots.
+    pub(super) fn watch(&self, gate: Gate, kind: GateKind, now: Moment) -> Watch {
+        let (dying, freed) = match self.made.last().map(|made| &made.effect) {
+            Some(Effect::Killed { killed, dying, .. }) => (*dying != Some(0), Some(killed.len())),
+            _ => (false, None),
+        };
+        let from = (!dying).then(|| now.max(self.warm_from));
+        Watch::new(gate, kind, now).looking(from, freed)
+    }
+
+    /// Why a gate that is waited for cannot be met any more in its time.
+    pub(super) fn hopeless(&self, watch: &Watch) -> Option<String> {
+        let metrics = self.measurements();
+        watch.hopeless(&Readings { metrics: &metrics, plan: &self.plan, outputs: &self.outputs })
     }
 
     pub(super) fn decide_when(&mut self, now: Moment, events: &mut Vec<Event>) -> Option<Request> {
@@ -123,7 +141,8 @@ impl Machine {
         });
         let reads: Vec<_> = evaluation.clauses.iter().map(|clause| clause.reads.clone()).collect();
         let reads = if reads.is_empty() { String::new() } else { format!(" ({})", reads.join(", ")) };
-        let decision = Decision { gate: GateKind::When, open: runs, evaluation, since, sample: None, why };
+        let decision =
+            Decision { gate: GateKind::When, open: runs, evaluation, since, sample: None, why, early: false };
         self.verdict(now, decision, events);
         if runs {
             let phase = self.first_phase(now, &step);
@@ -147,7 +166,9 @@ impl Machine {
             return None;
         };
         let state = if dry { GateState::Open } else { watch.state(now) };
-        if state == GateState::Waiting {
+        let waiting = state == GateState::Waiting;
+        let hopeless = if waiting { self.hopeless(watch) } else { None };
+        if waiting && hopeless.is_none() {
             // `check` judges the first sample that counts; it is not waited for longer than that.
             let check_failed = watch.kind == GateKind::Check && watch.reads_false();
             if !check_failed {
@@ -163,6 +184,8 @@ impl Machine {
             self.latest.as_ref().is_none_or(|latest| !latest.metrics.contains_key(&Metric::PagesOk));
         let why = if open && watch.kind == GateKind::Wait && idle_site && !dry {
             Some("not proven under load: no page was answered while it held".to_owned())
+        } else if hopeless.is_some() {
+            hopeless.clone()
         } else {
             (!open && watch.last.is_none()).then(|| "no sample was taken while it was waited for".to_owned())
         };
@@ -173,6 +196,7 @@ impl Machine {
             since: watch.began,
             sample: watch.last_sample,
             why,
+            early: hopeless.is_some(),
         };
         self.verdict(now, decision, events);
         if state == GateState::Open {
@@ -187,13 +211,11 @@ impl Machine {
                 self.complete(now, events);
             }
         } else {
-            let why = match watch.kind {
-                GateKind::Check => self.check_words(&watch),
-                _ => format!(
-                    "{} did not hold within {}",
-                    watch.gate.until,
-                    show_seconds(watch.gate.within.as_secs_f64())
-                ),
+            let within = show_seconds(watch.gate.within.as_secs_f64());
+            let why = match hopeless {
+                _ if watch.kind == GateKind::Check => self.check_words(&watch),
+                Some(why) => format!("{} will not hold within {within}: {why}", watch.gate.until),
+                None => format!("{} did not hold within {within}", watch.gate.until),
             };
             self.shut(now, why, events);
         }
@@ -237,8 +259,8 @@ impl Machine {
         };
         let until = Arc::new(Expr::parse(&text).ok()?);
         let within = if self.config.preboot { within.max(PREBOOT_PATIENCE) } else { within };
-        let gate = Gate { until, hold: Duration::ZERO, within };
-        Some(Watch::new(gate, GateKind::Default, now).counting_from(now.max(self.counts_from)))
+        let gate = Gate { until, hold: Duration::ZERO, within, early: true };
+        Some(self.watch(gate, GateKind::Default, now).counting_from(now.max(self.counts_from)))
     }
 
     pub(super) fn evaluate(&self, expr: &Expr) -> Evaluation {
@@ -273,6 +295,7 @@ impl Machine {
             sample: decision.sample.or_else(|| self.latest.as_ref().map(|latest| latest.number)),
             waited_ms: millis(now.since(decision.since)),
             why: decision.why,
+            early: decision.early,
         });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::Request;
-use super::super::watch::{GateState, Watch};
+use super::super::watch::GateState;
 use super::{Decision, Frame, Machine, Phase};
 use crate::action::{Done, Status};
 use crate::health::Moment;
@@ -31,7 +31,8 @@ impl Machine {
             GateState::Waiting if rung.is_none() && watch.reads_false() => GateState::Shut,
             other => other,
         };
-        if state == GateState::Waiting {
+        let hopeless = if state == GateState::Waiting { self.hopeless(&watch) } else { None };
+        if state == GateState::Waiting && hopeless.is_none() {
             let until = if rung.is_none() && watch.last.is_none() {
                 now.plus(Duration::from_secs(2))
             } else {
@@ -47,7 +48,7 @@ impl Machine {
         let open = state == GateState::Open;
         let why = match (rung, open) {
             (None, true) => Some("held before the first rung: nothing to do".to_owned()),
-            _ => None,
+            _ => hopeless.clone(),
         };
         let decision = Decision {
             gate: GateKind::Ladder,
@@ -56,6 +57,7 @@ impl Machine {
             since: watch.began,
             sample: watch.last_sample,
             why,
+            early: hopeless.is_some(),
         };
         self.verdict(now, decision, events);
         if open {
@@ -98,7 +100,7 @@ impl Machine {
 
     /// The rung above is over: watch the ladder's gate again.
     pub(super) fn rung_over(&mut self, now: Moment) {
-        let Some(frame) = self.frames.last_mut() else {
+        let Some(frame) = self.frames.last() else {
             return;
         };
         let Phase::OnRung { rung } = frame.phase else {
@@ -107,10 +109,9 @@ impl Machine {
         let Body::Ladder(ladder) = &frame.step.body else {
             return;
         };
-        frame.phase = Phase::Climbing {
-            rung: Some(rung),
-            watch: Watch::new(ladder.gate.clone(), GateKind::Ladder, now.max(self.counts_from)),
-        };
+        let gate = ladder.gate.clone();
+        let watch = self.watch(gate, GateKind::Ladder, now.max(self.counts_from));
+        self.set_phase(Phase::Climbing { rung: Some(rung), watch });
     }
 
     /// The rung above changed nothing: on to the next at once, with no patience for the gate.

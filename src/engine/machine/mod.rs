@@ -42,6 +42,8 @@ const PREBOOT_PATIENCE: Duration = Duration::from_secs(300);
 const PREBOOT_OVERLAP: Duration = Duration::from_secs(180);
 /// Usage from which a database counts as full for the default gate.
 const FULL: f64 = 0.95;
+/// How long processes warm up: pages are slow and connections pile up, which is no trend.
+const WARM_UP: Duration = Duration::from_secs(15);
 /// By how much usage may be above what it was, for the default gate.
 const SLACK: f64 = 0.02;
 
@@ -227,6 +229,8 @@ pub struct Machine {
     touched: bool,
     /// Samples count from here on: those before were taken before the last change, or while old dynos still ran.
     counts_from: Moment,
+    /// Trends count from here on: processes that began have warmed up.
+    warm_from: Moment,
     began: Moment,
     ending: Option<Ending>,
     /// Somebody, or something, asked the run to stop, and why.
@@ -257,6 +261,7 @@ impl Machine {
             first: None,
             touched: false,
             counts_from: Moment::default(),
+            warm_from: Moment::default(),
             began: Moment::default(),
             ending: None,
             interrupted: None,
@@ -499,6 +504,7 @@ impl Machine {
                     since: began,
                     sample: None,
                     why: None,
+                    early: false,
                 };
                 self.verdict(now, decision, events);
                 self.shut(now, format!("abort_when held twice in a row: {abort}"), events);
@@ -625,6 +631,8 @@ struct Decision {
     since: Moment,
     sample: Option<u64>,
     why: Option<String>,
+    /// Shut before its time.
+    early: bool,
 }
 
 fn millis(time: Duration) -> u64 {

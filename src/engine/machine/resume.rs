@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Measurements, Outcome, StepStatus};
 use super::super::watch::Watch;
-use super::{Config, Doubt, Ending, Frame, Machine, Phase, Stage};
+use super::{Config, Doubt, Ending, Frame, Machine, Phase, Stage, WARM_UP};
 use crate::action::{Done, Failure, Progress};
 use crate::health::Moment;
 use crate::plan::{Body, Plan, Step};
@@ -469,6 +469,10 @@ impl Machine {
     /// from now on.
     pub(super) fn take_up(&mut self, now: Moment, events: &mut Vec<Event>) {
         self.counts_from = self.counts_from.max(now);
+        // Whether what it had begun has warmed up meanwhile is not known.
+        if self.made.iter().any(|made| made.change.starts_processes()) {
+            self.warm_from = self.counts_from.plus(WARM_UP);
+        }
         for index in 0..self.frames.len() {
             self.rouse(now, index);
         }
