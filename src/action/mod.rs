@@ -14,6 +14,9 @@ mod deploy_files;
 mod diagnose;
 pub(crate) mod diagnosis;
 mod fleet;
+mod edit;
+mod edit_operation;
+mod edit_undo;
 mod forecast;
 mod http;
 mod input;
@@ -72,6 +75,7 @@ verbs![
     scale::Scale,
     rollback::Rollback,
     revert::Revert,
+    edit::Edit,
     run::Run,
     maintenance::Maintenance,
     config::Config,

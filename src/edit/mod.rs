@@ -21,7 +21,7 @@ mod tests;
 pub use bytes::Bytes;
 pub use diff::diff;
 pub use hunk::{Hunk, apply, digest};
-pub use operation::{Absent, Operation, Refusal, Syntax, Which};
+pub use operation::{Absent, Operation, Refusal, Syntax, Which, line_fault, value_fault};
 pub use perform::{Edited, Note, edit};
 pub use put_back::{PutBack, put_back};
 pub use server_level::{SERVER_LEVEL, in_vhost, server_level};

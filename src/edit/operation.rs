@@ -125,6 +125,41 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// What it would put in force, a directive a line; `None` when it takes away.
+    pub fn puts(&self) -> Option<String> {
+        match self {
+            Self::Set { name, to, .. } => Some(format!("{name} {to}")),
+            Self::Uncomment { text, .. } | Self::Block { text, .. } => Some(text.clone()),
+            Self::Replace { with, .. } => Some(with.clone()),
+            Self::Comment { .. } | Self::Drop { .. } => None,
+        }
+    }
+}
+
+/// Why `line` is no line to look for.
+pub fn line_fault(line: &str) -> Option<String> {
+    if line.trim().is_empty() {
+        Some("this is empty".to_owned())
+    } else {
+        line.contains(['\n', '\r']).then(|| "this must be one line".to_owned())
+    }
+}
+
+/// Why `value` is no value of a directive.
+pub fn value_fault(syntax: Syntax, value: &str) -> Option<String> {
+    let value = value.trim();
+    if let Some(fault) = line_fault(value) {
+        return Some(fault);
+    }
+    let bare = match syntax {
+        Syntax::Php => super::php::is_value(value.as_bytes()),
+        Syntax::Apache => !value.ends_with('\\'),
+        Syntax::Ini => !value.contains(" #") && !value.contains(" ;"),
+    };
+    (!bare).then(|| "this is not one value as the file writes it".to_owned())
+}
+
 /// Why a file is not edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

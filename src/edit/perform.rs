@@ -204,7 +204,7 @@ impl Change<'_> {
             edited.push((*one).clone());
         }
         if !edited.is_empty() {
-            let told = format!("{name} is {to} now ({})", lines(&edited.iter().collect::<Vec<_>>()));
+            let told = format!("{name} becomes {to} ({})", lines(&edited.iter().collect::<Vec<_>>()));
             for one in edited {
                 // `Name` alone has no value yet, and no space before one.
                 let bare = one.value.is_empty() && one.value.start > 0 && !self.text[one.value.start - 1].is_ascii_whitespace();
@@ -237,11 +237,11 @@ impl Change<'_> {
             .collect();
         if let [one] = said.as_slice() {
             self.bare(one);
-            return Ok(Note::Made(format!("{name} is {to} now (line {}, which was commented out)", one.line)));
+            return Ok(Note::Made(format!("{name} becomes {to} (line {}, commented out until now)", one.line)));
         }
         let line = self.sheet.written(name, to);
         let at = self.add(&[line.into_bytes()])?;
-        Ok(Note::Made(format!("{name} is {to} now (added as line {at})")))
+        Ok(Note::Made(format!("{name} becomes {to} (added as line {at})")))
     }
 
     /// Takes the comment signs off a line.
@@ -309,7 +309,7 @@ impl Change<'_> {
                 Absent::Refuse => Err(Refusal::new(format!("`{text}` is neither commented out nor in force"))),
                 Absent::Add => {
                     let line = self.add(&[text.as_bytes().to_vec()])?;
-                    Ok(Note::Made(format!("`{text}` is in force now (added as line {line})")))
+                    Ok(Note::Made(format!("`{text}` is added (line {line})")))
                 }
             };
         }
@@ -324,7 +324,7 @@ impl Change<'_> {
             self.bare(one);
         }
         let lines: Vec<_> = chosen.iter().map(|one| one.line).collect();
-        Ok(Note::Made(format!("`{text}` is in force now ({})", lines_words(&lines))))
+        Ok(Note::Made(format!("`{text}` is uncommented ({})", lines_words(&lines))))
     }
 
     fn comment(&mut self, text: &str, absent: Absent, which: Which) -> Result<Note, Refusal> {
@@ -354,7 +354,7 @@ impl Change<'_> {
             self.put(place.start..place.start, self.sheet.sign().as_bytes());
         }
         let lines: Vec<_> = chosen.iter().map(|place| line_of(self.text, place.start)).collect();
-        Ok(Note::Made(format!("`{text}` is commented out now ({})", lines_words(&lines))))
+        Ok(Note::Made(format!("`{text}` is commented out ({})", lines_words(&lines))))
     }
 
     /// Whether nothing in force follows `place` on its line, which ends at `end`.

@@ -139,6 +139,18 @@ fn row(piece: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(found.iter().filter(|token| !token.is_comment()).map(|token| said(piece, token)).collect())
 }
 
+/// Whether a piece is one value: no comment, and nothing that ends a statement.
+pub(super) fn is_value(piece: &[u8]) -> bool {
+    tokens(piece, true).is_ok_and(|found| {
+        !found.is_empty()
+            && found.iter().all(|token| {
+                !token.is_comment()
+                    && !matches!(token.kind, Kind::Open | Kind::Close)
+                    && !(token.depth == 0 && matches!(token.kind, Kind::Sign(b';' | b',')))
+            })
+    })
+}
+
 impl Sheet for Php<'_> {
     fn assignments(&self, name: &str) -> Vec<Assignment> {
         let Some(wanted) = row(name.as_bytes()) else { return Vec::new() };
