@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::edit_lint::Crashes;
 use super::edit_operation::{EDIT, Wanted};
 use super::edit_undo::{PUT_BACK, places};
 use super::param::{Bindings, Param};
@@ -12,7 +13,6 @@ use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
 use crate::edit::{Edited, Note, Operation, PutBack, Refusal, Syntax, apply, diff, digest, edit, put_back};
-use crate::edit::{in_vhost, server_level};
 use crate::health::{Unit, Value};
 use crate::platform::{Before, Change, Fault, FaultKind};
 use crate::source::{Diagnostic, NodeKind, Spanned, escape_controls};
@@ -94,8 +94,13 @@ impl Verb for Edit {
             }
             None => &[],
         };
+        if let (Some(_), Some(back)) = (edits, back) {
+            let fault = Diagnostic::error(back.span, "an edit is made, or put back, and not both");
+            reading.faults().push(fault.help("make it two steps"));
+            return None;
+        }
         let edits: Vec<_> = items.iter().filter_map(|item| Wanted::read(item, reading.faults())).collect();
-        if items.is_empty() == put_back.is_empty() && (back.is_none() || !items.is_empty()) {
+        if items.is_empty() && back.is_none() {
             let fault = Diagnostic::error(at, "`edit` says what is done under `edits`");
             reading.faults().push(fault.help("`edits: [{ set: $wgJobRunRate, to: 0 }]`"));
             return None;
@@ -161,14 +166,8 @@ impl Edit {
         }
         let mut warnings = Vec::new();
         let edited = if self.put_back.is_empty() {
-            let syntax = self.syntax().unwrap_or(Syntax::Ini);
-            let mut operations: Vec<Operation> = self.edits.iter().filter_map(Wanted::operation).collect();
-            let mut left = Vec::new();
-            if syntax == Syntax::Apache {
-                warnings = self.within_reason(scene, &before, &mut operations, &mut left)?;
-            }
-            let mut edited = edit(&before, syntax, &operations).map_err(|refusal| self.refused(&refusal))?;
-            edited.notes.extend(left);
+            let (edited, found) = self.make(scene, &before)?;
+            warnings = found;
             edited
         } else if self.former.as_deref() == Some(digest(&before).as_str()) {
             let note = Note::AlreadySo("the file is as it was before already".to_owned());
@@ -198,37 +197,30 @@ impl Edit {
         Ok(Found::Text(Box::new(Looked { before, edited, warnings })))
     }
 
-    /// What Apache refuses to start with is not put where it would: directives of the server within a virtual host.
-    fn within_reason(
-        &self,
-        scene: &Scene<'_>,
-        text: &[u8],
-        operations: &mut Vec<Operation>,
-        left: &mut Vec<Note>,
-    ) -> Result<Vec<String>, Failure> {
-        let path = self.path();
-        let procfile = scene.observer.git().working_file("Procfile")?.unwrap_or_default();
-        let Some(line) = in_vhost(&procfile, &path) else { return Ok(Vec::new()) };
-        let place = format!("line {line} of the Procfile includes {path} within the <VirtualHost> (`-C`)");
-        operations.retain(|operation| match operation.puts().and_then(|text| server_level(&text)) {
-            Some(name) => {
-                left.push(Note::Left(format!(
-                    "{name}: left as it is. {place}, and there Apache refuses to start with it"
-                )));
-                false
+    /// Makes the edits, but for those that would keep the app from starting; with what is wrong with the file all the same.
+    fn make(&self, scene: &Scene<'_>, before: &[u8]) -> Result<(Edited, Vec<String>), Failure> {
+        let syntax = self.syntax().unwrap_or(Syntax::Ini);
+        let all: Vec<Operation> = self.edits.iter().filter_map(Wanted::operation).collect();
+        let made = |operations: &[Operation]| {
+            edit(before, syntax, operations).map_err(|refusal| self.refused(&refusal))
+        };
+        let mut edited = made(&all)?;
+        let crashes = Crashes::before(scene, &self.path(), before);
+        if crashes.new(&edited.text).is_none() {
+            return Ok((edited, crashes.known()));
+        }
+        let (mut kept, mut left) = (Vec::new(), Vec::new());
+        for operation in all {
+            kept.push(operation);
+            edited = made(&kept)?;
+            if let Some(why) = crashes.new(&edited.text) {
+                let about = kept.pop().map(|operation| operation.about().to_owned()).unwrap_or_default();
+                left.push(Note::Left(format!("{about}: left as it is, since the app would not start: {why}")));
             }
-            None => true,
-        });
-        let text = String::from_utf8_lossy(text);
-        let there = text.lines().enumerate().find_map(|(index, line)| Some((index + 1, server_level(line)?)));
-        Ok(there
-            .map(|(number, name)| {
-                format!(
-                    "line {number} of {path} holds {name}, and {place}: Apache refuses to start with that, so the next deploy would crash every dyno. Take the line out, or include the file with `-c`, which makes it the whole of the server's configuration"
-                )
-            })
-            .into_iter()
-            .collect())
+        }
+        edited = made(&kept)?;
+        edited.notes.extend(left);
+        Ok((edited, crashes.known()))
     }
 
     /// The file must be the one whose edit was shown.
@@ -310,8 +302,10 @@ impl Action for Edit {
             let fault = Diagnostic::error(place, "how this file is written is not told by its ending");
             faults.push(fault.help(format!("write `syntax:` and one of: {}", Syntax::WORDS.join(", "))));
         }
-        for edit in &mut self.edits {
-            edit.bind(bindings, syntax.unwrap_or(Syntax::Ini), &mut faults);
+        if let Some(syntax) = syntax {
+            for edit in &mut self.edits {
+                edit.bind(bindings, syntax, &mut faults);
+            }
         }
         faults
     }

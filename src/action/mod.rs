@@ -15,6 +15,7 @@ mod diagnose;
 pub(crate) mod diagnosis;
 mod fleet;
 mod edit;
+mod edit_lint;
 mod edit_operation;
 mod edit_undo;
 mod forecast;

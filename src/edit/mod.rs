@@ -14,7 +14,6 @@ mod operation;
 mod perform;
 mod php;
 mod put_back;
-mod server_level;
 #[cfg(test)]
 mod tests;
 
@@ -24,4 +23,3 @@ pub use hunk::{Hunk, apply, digest};
 pub use operation::{Absent, Operation, Refusal, Syntax, Which, line_fault, value_fault};
 pub use perform::{Edited, Note, edit};
 pub use put_back::{PutBack, put_back};
-pub use server_level::{SERVER_LEVEL, in_vhost, server_level};

@@ -126,13 +126,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// What it would put in force, a directive a line; `None` when it takes away.
-    pub fn puts(&self) -> Option<String> {
+    /// The directive, line or block that it is about.
+    pub fn about(&self) -> &str {
         match self {
-            Self::Set { name, to, .. } => Some(format!("{name} {to}")),
-            Self::Uncomment { text, .. } | Self::Block { text, .. } => Some(text.clone()),
-            Self::Replace { with, .. } => Some(with.clone()),
-            Self::Comment { .. } | Self::Drop { .. } => None,
+            Self::Set { name, .. } | Self::Block { name, .. } => name,
+            Self::Uncomment { text, .. } | Self::Comment { text, .. } | Self::Replace { text, .. } => text,
+            Self::Drop { flag } => flag,
         }
     }
 }
