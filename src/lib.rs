@@ -2,11 +2,12 @@
 //! measured connection health.
 //!
 //! Modules import only those listed before them (`tests/architecture.rs` enforces it):
-//! `source` · `health` · `expr` · `lint` · `platform` · `action` · `guard` · `spec` · `plan` · `engine` · `journal` ·
-//! `reporter` · `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
+//! `source` · `edit` · `health` · `expr` · `lint` · `platform` · `action` · `guard` · `spec` · `plan` · `engine` ·
+//! `journal` · `reporter` · `report` · `cli`. `lab` imports `source` only, and is reached through real sockets.
 
 pub mod action;
 pub mod cli;
+pub mod edit;
 pub mod engine;
 pub mod expr;
 pub mod guard;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of modules. Two places in one module (`engine::driver`) have their own rank.
-const ORDER: [&str; 13] = [
-    "source", "health", "expr", "lint", "platform", "action", "guard", "spec", "plan", "engine", "journal",
-    "reporter", "cli",
+const ORDER: [&str; 14] = [
+    "source", "edit", "health", "expr", "lint", "platform", "action", "guard", "spec", "plan", "engine",
+    "journal", "reporter", "cli",
 ];
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {

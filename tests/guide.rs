@@ -5,6 +5,8 @@
 
 #[path = "guide/commands.rs"]
 mod commands;
+#[path = "guide/edit.rs"]
+mod edit;
 #[path = "guide/jobs.rs"]
 mod jobs;
 #[path = "guide/platform.rs"]
@@ -22,6 +24,7 @@ const AREAS: &[(&str, &str)] = &[
     ("steps", include_str!("guide/steps.rs")),
     ("commands", include_str!("guide/commands.rs")),
     ("jobs", include_str!("guide/jobs.rs")),
+    ("edit", include_str!("guide/edit.rs")),
     ("traps", include_str!("guide/traps.rs")),
     ("platform", include_str!("guide/platform.rs")),
     ("promises", include_str!("guide/promises.rs")),

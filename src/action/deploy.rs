@@ -150,10 +150,11 @@ impl Action for Deploy {
         let git = scene.observer.git();
         let mut preview = Preview { forecast: forecast::overlap(scene), ..Preview::default() };
         let head = short(&survey.head);
-        if survey.pending.is_empty() {
+        let files = survey.paths.len();
+        if files == 0 {
             preview.summary = format!("push {head} to {} of {}", survey.branch, scene.app);
         } else {
-            preview.summary = format!("commit {} files and push them to {}", survey.pending.len(), scene.app);
+            preview.summary = format!("commit {files} files and push them to {}", scene.app);
             let paths = survey.paths.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(" ");
             preview.requests.push(format!("git add -- {paths}"));
             preview.requests.push(format!("git commit -m {} -- {paths}", quoted(&survey.message)));
@@ -168,6 +169,9 @@ impl Action for Deploy {
         }
         preview.requests.push(format!("git push {} HEAD:{}", git.remote_url(), survey.branch));
         preview.details.extend(survey.pending.iter().map(stat_line));
+        let edited =
+            survey.planned.iter().map(|path| format!("{path}, as an earlier step of this plan edits it"));
+        preview.details.extend(edited);
         match &survey.live_commit {
             Some(live) => preview.details.push(format!("live now: {}", short(live))),
             None => preview.details.push("live now: no commit is known of the current release".to_owned()),
@@ -266,6 +270,8 @@ struct Survey {
     message: String,
     paths: Vec<String>,
     pending: Vec<TreeChange>,
+    /// Files that earlier steps of the plan would edit, while a plan is shown.
+    planned: Vec<String>,
     live_commit: Option<String>,
     foreign: Vec<CommitFact>,
     /// Commits of this deploy's own, made in earlier attempts and not live.
@@ -276,7 +282,7 @@ struct Survey {
 
 impl Survey {
     fn already_live(&self) -> bool {
-        self.pending.is_empty() && self.live_commit.as_deref() == Some(self.head.as_str())
+        self.paths.is_empty() && self.live_commit.as_deref() == Some(self.head.as_str())
     }
 
     fn consent(&self, app: &str) -> Consent {
@@ -352,13 +358,22 @@ impl Deploy {
         let message = scene.fill(&self.message);
         let subject = message.lines().next().unwrap_or_default();
         let (own, foreign) = foreign.into_iter().partition(|commit| commit.subject == subject);
-        let paths = pending.iter().map(|change| change.path.clone()).collect();
+        let edited = scene.planned.iter().filter_map(|change| match change {
+            Change::Edit { path, .. } if paths.contains(path) => Some(path.clone()),
+            _ => None,
+        });
+        let planned: Vec<String> = edited.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        let mut paths: Vec<String> = pending.iter().map(|change| change.path.clone()).collect();
+        paths.extend(
+            planned.iter().filter(|path| !pending.iter().any(|change| change.path == **path)).cloned(),
+        );
         Ok(Survey {
             head: tree.head,
             branch: self.branch.or("master".to_owned()),
             message,
             paths,
             pending,
+            planned,
             live_commit,
             foreign,
             own,

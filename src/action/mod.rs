@@ -13,6 +13,10 @@ mod deploy;
 mod deploy_files;
 mod diagnose;
 pub(crate) mod diagnosis;
+mod edit;
+mod edit_lint;
+mod edit_operation;
+mod edit_undo;
 mod fleet;
 mod forecast;
 mod http;
@@ -75,6 +79,7 @@ verbs![
     scale::Scale,
     rollback::Rollback,
     revert::Revert,
+    edit::Edit,
     run::Run,
     maintenance::Maintenance,
     config::Config,

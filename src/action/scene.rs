@@ -19,6 +19,8 @@ pub struct Scene<'a> {
     pub app: &'a str,
     /// What earlier steps of this run established.
     pub run: &'a RunFacts,
+    /// Changes that earlier steps of the plan would make, while a plan is shown; none when a step is reached.
+    pub planned: &'a [Change],
     /// The latest sample's metrics (absent = unknown).
     pub metrics: &'a BTreeMap<Metric, Value>,
     /// The window of samples, for a diagnosis.
@@ -74,6 +76,9 @@ pub struct RunFacts {
     pub live_at_start: Option<String>,
     /// Questions of the plan that a person said yes to.
     pub consents: Vec<String>,
+    /// Files whose edits were agreed to with the plan: path, and SHA-256 of the file that was shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreed_edits: Vec<(String, String)>,
 }
 
 /// A proven replacement of every dyno.

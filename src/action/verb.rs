@@ -27,6 +27,11 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether what it changes is on this machine alone, so that nothing measured can tell of it: such a step needs no gate.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Texts that may hold `${{ }}` templates, for checking before the run.
     fn texts(&self) -> Vec<&Spanned<String>> {
         Vec::new()
@@ -243,6 +248,9 @@ pub struct Preview {
     pub requests: Vec<String>,
     /// Diff stat, commits, victims by age, config keys that would change.
     pub details: Vec<String>,
+    /// A file that would be edited, as a unified diff: shown whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diff: Vec<String>,
     /// Connections during and after the step.
     pub forecast: Option<Forecast>,
     /// What cannot be known before the step is reached.
@@ -253,7 +261,7 @@ pub struct Preview {
     pub warnings: Vec<String>,
     /// It would find nothing to do now.
     pub nothing_to_do: bool,
-    /// Changes that are known exactly before the run and may be refused then: a scale. (What a kill may do is bounded
+    /// Changes that are known exactly before the run and may be refused then: a scale, an edit. (What a kill may do is bounded
     /// in its rule.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,

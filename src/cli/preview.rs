@@ -94,10 +94,13 @@ impl Looker<'_> {
                     read("condition", &Arc::new(until));
                 }
                 let outputs = std::collections::BTreeMap::new();
+                let earlier = found.steps.iter().flat_map(|(_, preview)| &preview.changes);
+                let planned: Vec<_> = earlier.cloned().collect();
                 let scene = Scene {
                     observer: self.observer,
                     app: &self.plan.record.target.app,
                     run: self.facts,
+                    planned: &planned,
                     metrics: self.metrics,
                     series: self.series,
                     outputs: &outputs,

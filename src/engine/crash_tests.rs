@@ -147,6 +147,7 @@ impl Play {
                     let scene = Scene {
                         observer: &observer,
                         app: "wiki",
+                        planned: &[],
                         run: machine.facts(),
                         metrics: &latest,
                         series: &series,

@@ -480,6 +480,7 @@ impl Driver<'_> {
             observer: &self.observer,
             app: &self.plan.record.target.app,
             run: machine.facts(),
+            planned: &[],
             metrics: &self.latest,
             series: &self.series,
             outputs: machine.outputs(),

@@ -41,6 +41,8 @@ const SCRIPTS: [(&str, &str); 4] = [
 pub enum Fix {
     /// The guide's change, not committed yet.
     Prepared,
+    /// Nothing: the files are as they are live, before the fix.
+    Unprepared,
     /// A change of the same files that cures nothing.
     Absent,
     /// The guide's change with server-level directives inside the vhost: every dyno crashes.
@@ -87,6 +89,7 @@ impl Repository {
         made.write("README.md", "The wiki of wizzypedia.\n")?;
         made.commit("Say what this is")?;
         match fix {
+            Fix::Unprepared => {}
             Fix::Prepared => made.prepare(PROCFILE)?,
             Fix::Crashing => made.prepare(PROCFILE_CRASHING)?,
             Fix::Absent => {

@@ -4,6 +4,8 @@
 pub const EMBEDDED: &[(&str, &str)] = &[
     ("add-cache", include_str!("../../runbooks/add-cache.yaml")),
     ("deploy-fix", include_str!("../../runbooks/deploy-fix.yaml")),
+    ("prepare-fix", include_str!("../../runbooks/prepare-fix.yaml")),
+    ("disable-extensions", include_str!("../../runbooks/disable-extensions.yaml")),
     ("emergency", include_str!("../../runbooks/emergency.yaml")),
     ("kill-idle", include_str!("../../runbooks/kill-idle.yaml")),
     ("limit-workers", include_str!("../../runbooks/limit-workers.yaml")),

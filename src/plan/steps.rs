@@ -193,14 +193,14 @@ impl<'f> Builder<'f> {
         let retry = self.retry(spec);
         let timeout = self.timeout(spec);
         let name = spec.name.as_ref().map_or_else(|| id.clone(), |name| self.fixed_text(name));
-        let (body, mutates, patience, deploys) = match &spec.body {
+        let (body, gated, patience, deploys) = match &spec.body {
             BodySpec::Verb(verb) => {
                 let action = self.verb(verb)?;
                 if action.awaits().is_some() {
                     self.only_waits(spec, verb.entry.name);
                 }
-                let (mutates, patience) = (action.mutates(), action.patience());
-                (Body::Verb(Arc::from(action)), mutates, patience, verb.entry.name == "deploy")
+                let (gated, patience) = (action.mutates() && !action.is_local(), action.patience());
+                (Body::Verb(Arc::from(action)), gated, patience, verb.entry.name == "deploy")
             }
             BodySpec::Ladder(ladder) => {
                 self.only_waits(spec, "ladder");
@@ -212,7 +212,7 @@ impl<'f> Builder<'f> {
             let fault = Diagnostic::error(place, "`rollback` takes a release back, and this step makes none");
             self.faults.push(fault.help("it belongs to a `deploy` step"));
         }
-        let (before, after) = self.gates(spec, mutates, rung);
+        let (before, after) = self.gates(spec, gated, rung);
         let remedy = (on_failure == OnFailure::Rollback).then(|| Box::new(self.remedy(&id, spec.span)));
         Some(Step {
             name,
@@ -376,8 +376,9 @@ impl<'f> Builder<'f> {
         Ladder { gate, rungs }
     }
 
-    fn gates(&mut self, spec: &StepSpec, mutates: bool, rung: bool) -> (Option<Gate>, AfterGate) {
-        let default = if mutates && !rung { AfterGate::Default(DEFAULT_GATE) } else { AfterGate::NotNeeded };
+    /// `gated`: what the step changes can be seen at the app, so that it needs a gate.
+    fn gates(&mut self, spec: &StepSpec, gated: bool, rung: bool) -> (Option<Gate>, AfterGate) {
+        let default = if gated && !rung { AfterGate::Default(DEFAULT_GATE) } else { AfterGate::NotNeeded };
         let GateSpec::Set { before, after } = &spec.gate else { return (None, default) };
         let names = self.names.clone();
         let before = before.as_ref().and_then(|gate| self.gate(gate, Duration::ZERO, DEFAULT_GATE, &names));

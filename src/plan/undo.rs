@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::edit::{Hunk, PutBack};
 use crate::platform::{Before, Change, Effect, short};
 
 /// A run's way back.
@@ -28,8 +29,12 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
     let mut scaled = BTreeSet::new();
     let (mut switched, mut configured) = (false, false);
     let mut planned = BTreeSet::new();
+    let mut committed = BTreeSet::new();
     for (change, before, effect) in made.iter().rev() {
         let number = steps.len() + 1;
+        if let (Change::Commit { paths, .. }, Effect::Committed { .. }) = (change, effect) {
+            committed.extend(paths);
+        }
         match change {
             // Going back to a release brings its config vars back, too.
             _ if change.has_released(effect) && other_code => {
@@ -113,6 +118,12 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
                     None => told.cannot.push(format!("{}: what it was before was not readable", change.past(effect))),
                 }
             }
+            Change::Edit { path, from, hunks, .. } => {
+                // The reverse of the commit brings the file back as it was before; it is not put back twice.
+                if !committed.contains(path) {
+                    steps.push(edit_step(number, path, from, hunks));
+                }
+            }
             Change::Commit { .. } | Change::Revert { .. } => match effect {
                 Effect::Committed { commit } => steps.push(format!(
                     "  - id: undo-{number}-commit\n    name: reverse commit {} in the working tree\n    revert: {commit}\n    gate: {{ none: only the working tree changes }}\n",
@@ -159,6 +170,30 @@ fn config_back(made: &[(Change, Before, Effect)]) -> Option<String> {
     Some(format!(
         "  - id: undo-N-config\n    name: {names} as in release v{version}\n    config: {{ restore: [{names}], as_of: {version}{unless} }}\n    gate: {{ until: live, for: 2s, within: 3m }}\n"
     ))
+}
+
+/// The step that puts the edited places of a file back.
+fn edit_step(number: usize, path: &str, former: &str, hunks: &[Hunk]) -> String {
+    // A text of JSON is one of YAML.
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let mut step = format!(
+        "  - id: undo-{number}-edit\n    name: {}\n    edit:\n      file: {}\n      former: {}\n      put_back:\n",
+        text(&format!("put the edited lines of {path} back")),
+        text(path),
+        text(former)
+    );
+    for place in hunks.iter().map(PutBack::from) {
+        step.push_str(&format!(
+            "        - {{ line: {}, offset: {}, length: {}, check: {}, now: {}, was: {} }}\n",
+            place.line,
+            place.offset,
+            place.length,
+            text(&place.check),
+            text(&place.now.written()),
+            text(&place.was.written())
+        ));
+    }
+    step
 }
 
 /// A process type as YAML takes it: what comes from outside is quoted.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{self, ConfigVars};
 use super::one_off::{Attach, OneOff};
+use crate::edit::Hunk;
 use crate::health::{Unit, Value};
 
 /// One change to the world outside.
@@ -71,6 +72,17 @@ pub enum Change {
         victims: Vec<Victim>,
         /// What the block re-checks.
         rule: KillRule,
+    },
+    /// Edit a file of the working tree.
+    Edit {
+        /// Relative to the tree's top.
+        path: String,
+        /// SHA-256 of the file before.
+        from: String,
+        /// SHA-256 of the file after.
+        to: String,
+        /// The edited places, and nothing of what stands around them.
+        hunks: Vec<Hunk>,
     },
     /// Commit paths of the working tree, nothing else.
     Commit {
@@ -210,6 +222,8 @@ pub enum Effect {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dying: Option<u64>,
     },
+    /// A file was edited.
+    Edited,
     /// A commit was made.
     Committed {
         /// Full sha.
@@ -290,7 +304,7 @@ impl Change {
             | Self::Command { .. } => true,
             // It ends what visitors do; what it was like can still be looked at once it is off.
             Self::Maintenance { on } => *on,
-            Self::Commit { .. } | Self::Revert { .. } => false,
+            Self::Edit { .. } | Self::Commit { .. } | Self::Revert { .. } => false,
         }
     }
 
@@ -310,7 +324,9 @@ impl Change {
             | Self::OneOff(_) => HTTP_SETTLE,
             Self::Push { .. } => PUSH_SETTLE,
             Self::Kill { .. } => STATEMENT_SETTLE,
-            Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => Duration::ZERO,
+            Self::Edit { .. } | Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. } => {
+                Duration::ZERO
+            }
         }
     }
 
@@ -326,6 +342,7 @@ impl Change {
             | Self::CreateAddon { .. }
             | Self::ChangePlan { .. }
             | Self::Kill { .. }
+            | Self::Edit { .. }
             | Self::Commit { .. }
             | Self::Revert { .. }
             | Self::OneOff(_)
@@ -353,7 +370,7 @@ impl Change {
 
     /// Whether it happens on this machine, and not at the app.
     pub const fn is_local(&self) -> bool {
-        matches!(self, Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. })
+        matches!(self, Self::Edit { .. } | Self::Commit { .. } | Self::Revert { .. } | Self::Command { .. })
     }
 
     /// Whether processes of the app begin anew with it: they warm up, and what is measured meanwhile says little.
@@ -373,6 +390,7 @@ impl Change {
             | Self::Rollback { .. }
             | Self::Promote { .. }
             | Self::Kill { .. }
+            | Self::Edit { .. }
             | Self::Commit { .. }
             | Self::Revert { .. }
             | Self::Push { .. }
@@ -412,6 +430,7 @@ impl Change {
                 (victims.len() as u64).min(rule.at_most),
                 rule.idle.as_secs()
             ),
+            Self::Edit { path, hunks, .. } => format!("edit {} ({})", quoted(path), lines_of(hunks)),
             Self::Commit { paths, message } => {
                 format!("git commit -m {} -- {}", quoted(message), words(paths))
             }
@@ -451,6 +470,7 @@ impl Change {
             Self::Rollback { version, .. } => format!("made a release from v{version}"),
             Self::Promote { commit, .. } => format!("made a release from the slug of {}", short(commit)),
             Self::Kill { victims, .. } => format!("killed idle sessions ({} planned)", victims.len()),
+            Self::Edit { path, hunks, .. } => format!("edited {} ({})", quoted(path), lines_of(hunks)),
             Self::Commit { paths, .. } => format!("committed {}", words(paths)),
             Self::Revert { commit } => format!("committed the reverse of {}", short(commit)),
             Self::Push { commit, branch } => format!("pushed {} to {branch}", short(commit)),
@@ -475,6 +495,7 @@ impl Change {
                 Self::Scale { .. }
                     | Self::Maintenance { .. }
                     | Self::ChangePlan { .. }
+                    | Self::Edit { .. }
                     | Self::Commit { .. }
                     | Self::Revert { .. }
             )
@@ -514,6 +535,9 @@ impl Change {
                 Some(version) => format!("heroku releases:rollback v{version} --app {app}"),
                 None => format!("heroku releases --app {app}, then releases:rollback"),
             },
+            Self::Edit { path, .. } => {
+                format!("runbook undo puts the lines back; `git diff -- {}` shows them", quoted(path))
+            }
             Self::Commit { .. } | Self::Revert { .. } => match effect {
                 Effect::Committed { commit } => format!("git revert --no-edit {}", short(commit)),
                 _ => "git revert --no-edit HEAD".to_owned(),
@@ -556,6 +580,17 @@ pub fn quoted(text: &str) -> String {
     } else {
         format!("$'{}'", shown.replace('\'', r"\'"))
     }
+}
+
+/// The lines that were edited, as they are numbered now.
+fn lines_of(hunks: &[Hunk]) -> String {
+    let mut lines: Vec<usize> = hunks.iter().map(|hunk| hunk.now_line).collect();
+    lines.dedup();
+    let more = lines.len().saturating_sub(12);
+    lines.truncate(12);
+    let words: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("line{} {}{more}", if words.len() == 1 { "" } else { "s" }, words.join(", "))
 }
 
 /// Words for a shell, in a row.

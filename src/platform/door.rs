@@ -261,6 +261,7 @@ impl Actuator {
                     "the run was told not to use the database (--no-database)",
                 ))),
             },
+            Change::Edit { path, from, to, hunks } => self.writers.git.edit(path, from, to, hunks),
             Change::Commit { paths, message } => self.writers.git.commit(paths, message),
             Change::Revert { commit } => self.writers.git.revert(commit),
             Change::Push { commit, branch } => self.writers.git.push(commit, branch, timeout, lines),

@@ -18,6 +18,7 @@ use super::facts::{
 use super::inventory::{Answer, DatabaseSession, Figure, NamedQuery};
 use super::pages::PageAnswer;
 use super::reads::{DatabaseReads, GitReads, HerokuReads};
+use crate::edit::apply;
 use crate::health::{
     DatabaseReading, DatabaseSample, DynoReading, Moment, PageReading, Reading, Sample, Unit, Value,
 };
@@ -53,7 +54,8 @@ struct State {
     releases: Vec<Release>,
     slugs: BTreeMap<String, String>,
     commits: Vec<(String, String)>,
-    uncommitted: bool,
+    uncommitted: BTreeSet<String>,
+    files: BTreeMap<String, Vec<u8>>,
     remote: String,
     cured: BTreeSet<String>,
     counts: BTreeMap<&'static str, u64>,
@@ -80,6 +82,7 @@ pub(crate) struct End {
     pub(crate) maintenance: bool,
     pub(crate) head: String,
     pub(crate) remote: String,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) plans: Vec<String>,
@@ -102,7 +105,9 @@ impl World {
             releases: Vec::new(),
             slugs: BTreeMap::new(),
             commits: vec![(sha(0), "first".to_owned()), (sha(1), "second".to_owned())],
-            uncommitted: true,
+            // The fix waits in one file, the other is as it was committed.
+            uncommitted: BTreeSet::from(["apache_app.conf".to_owned()]),
+            files: files(),
             remote: sha(1),
             cured: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -160,6 +165,7 @@ impl World {
             maintenance: state.maintenance,
             head: state.commits.last().map(|(sha, _)| sha.clone()).unwrap_or_default(),
             remote: state.remote.clone(),
+            files: state.files.clone(),
             counts: state.counts.clone(),
             config: state.config.clone(),
             plans: state.addons.iter().map(|addon| addon.plan.clone()).collect(),
@@ -288,6 +294,7 @@ impl State {
             Change::Rollback { .. } => "rollback",
             Change::Promote { .. } => "promote",
             Change::Kill { .. } => "kill",
+            Change::Edit { .. } => "edit",
             Change::Commit { .. } => "commit",
             Change::Revert { .. } => "revert",
             Change::Push { .. } => "push",
@@ -367,8 +374,16 @@ impl State {
                     dying: Some(0),
                 }
             }
-            Change::Commit { message, .. } => {
-                self.uncommitted = false;
+            Change::Edit { path, hunks, .. } => {
+                let now = self.files.get(path).map(|text| apply(text, hunks));
+                if let Some(Ok(now)) = now {
+                    self.files.insert(path.clone(), now);
+                    self.uncommitted.insert(path.clone());
+                }
+                Effect::Edited
+            }
+            Change::Commit { message, paths } => {
+                self.uncommitted.retain(|path| !paths.contains(path));
                 let commit = sha(self.commits.len());
                 self.cured.insert(commit.clone());
                 self.commits.push((commit.clone(), message.clone()));
@@ -417,6 +432,18 @@ fn specimen(unit: Unit) -> Value {
         Unit::Truth => Value::Truth(true),
         Unit::Text => Value::Text("text".to_owned()),
     }
+}
+
+/// The wiki's files before the fix.
+fn files() -> BTreeMap<String, Vec<u8>> {
+    let settings = concat!(
+        "<?php\n$wgDBservers = [ [\n\t'flags' => DBO_DEFAULT | DBO_PERSISTENT,\n] ];\n",
+        "$wgMainCacheType = CACHE_NONE;\n# $wgJobRunRate = 0;\n# $wgDisableSearchUpdate = true;\n# $wgEnableUploads = false;\n"
+    );
+    let apache = "MaxRequestWorkers 8\nMaxConnectionsPerChild 100\n";
+    let procfile = "web: heroku-php-apache2 -c apache_app.conf\n";
+    let files = [("LocalSettings.php", settings), ("apache_app.conf", apache), ("Procfile", procfile)];
+    files.into_iter().map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).collect()
 }
 
 fn sha(number: usize) -> String {
@@ -685,12 +712,10 @@ impl GitReads for World {
         Ok(patterns.iter().filter(|(_, optional)| !optional).map(|(name, _)| name.clone()).collect())
     }
     fn pending(&self, paths: &[String]) -> Result<Vec<TreeChange>, Fault> {
-        if !self.state().uncommitted {
-            return Ok(Vec::new());
-        }
+        let state = self.state();
         let change =
             |path: &String| TreeChange { path: path.clone(), change: "modified".into(), lines: Some((1, 1)) };
-        Ok(paths.iter().map(change).collect())
+        Ok(paths.iter().filter(|path| state.uncommitted.contains(*path)).map(change).collect())
     }
     fn commits_between(&self, from: &str, to: &str) -> Result<Vec<CommitFact>, Fault> {
         let state = self.state();
@@ -730,6 +755,9 @@ impl GitReads for World {
     }
     fn names_in(&self, _: &str, _: &str) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
+    }
+    fn working_file(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.state().files.get(path).cloned())
     }
     fn remote_url(&self) -> String {
         "http://127.0.0.1:1/wiki.git".into()

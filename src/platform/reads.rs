@@ -151,6 +151,13 @@ pub trait GitReads: Send + Sync {
     fn file_in(&self, revision: &str, path: &str) -> Result<Option<String>, Fault>;
     /// Names of the files and folders in a folder of a commit; none where there is no such folder.
     fn names_in(&self, revision: &str, folder: &str) -> Result<Vec<String>, Fault>;
+    /// The bytes of a file of the working tree, which may be edited; `None` when there is none. Refuses what leads out of
+    /// the tree, and symbolic links.
+    fn working_file(&self, path: &str) -> Result<Option<Vec<u8>>, Fault>;
+    /// A text of the tree without the secrets in use, and escaped: before it is shown or written down.
+    fn redact(&self, text: &str) -> String {
+        crate::source::escape_controls(text).into_owned()
+    }
     /// URL of the push target, without credentials.
     fn remote_url(&self) -> String;
 }

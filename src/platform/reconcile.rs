@@ -6,6 +6,7 @@ use super::door::Observer;
 use super::error::Fault;
 use super::facts::Release;
 use super::one_off::{Fate, OneOff};
+use crate::edit::digest;
 
 /// Newest releases that are looked at.
 const LOOKED_AT: usize = 40;
@@ -138,6 +139,17 @@ pub fn reconcile(
                 .iter()
                 .any(|victim| now.iter().any(|s| s.id == victim.id && s.query_id == victim.query_id));
             happened(!left)
+        }
+        Change::Edit { path, from, to, .. } => {
+            let now = observer.git().working_file(path)?.map(|bytes| digest(&bytes));
+            match now {
+                Some(now) if now == *to => Reconciled::Happened(Effect::Edited),
+                Some(now) if now == *from => Reconciled::DidNotHappen,
+                Some(_) => {
+                    Reconciled::CannotTell(format!("{path} is neither what it was nor what was made of it"))
+                }
+                None => Reconciled::CannotTell(format!("{path} is gone")),
+            }
         }
         Change::Commit { .. } | Change::Revert { .. } => {
             let head = observer.git().tree()?.head;

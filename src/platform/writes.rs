@@ -7,6 +7,7 @@ use super::change::{DynoScope, Effect, KillRule, Victim};
 use super::config::ConfigVars;
 use super::error::ChangeError;
 use super::one_off::OneOff;
+use crate::edit::Hunk;
 use crate::health::Unit;
 
 /// Receives lines of output while a change runs (git's `remote:` lines, a program's output), already escaped.
@@ -43,6 +44,8 @@ pub trait DatabaseWrites: Send + Sync {
 
 /// Changes in the working tree's repository and on Heroku's git.
 pub trait GitWrites: Send + Sync {
+    /// Edits a file of the working tree whose SHA-256 is `from`, so that it is `to` afterwards.
+    fn edit(&self, path: &str, from: &str, to: &str, hunks: &[Hunk]) -> Result<Effect, ChangeError>;
     /// Commits exactly `paths`.
     fn commit(&self, paths: &[String], message: &str) -> Result<Effect, ChangeError>;
     /// Commits the reverse of `commit`; leaves the tree as it was when that conflicts.

@@ -11,6 +11,9 @@ use crate::source::escape_controls;
 /// Lines of detail shown of one step.
 const DETAILS: usize = 24;
 
+/// Lines shown of one step's diff.
+const DIFF: usize = 300;
+
 /// What is shown beside the plan itself.
 pub struct PlanView<'a> {
     /// The plan.
@@ -217,6 +220,12 @@ fn preview_view(line: &mut impl FnMut(usize, &str), inner: usize, preview: &Prev
     }
     if preview.details.len() > DETAILS {
         line(inner, &format!("… and {} lines more", preview.details.len() - DETAILS));
+    }
+    for shown in preview.diff.iter().take(DIFF) {
+        line(inner, shown);
+    }
+    if preview.diff.len() > DIFF {
+        line(inner, &format!("… and {} lines more of the diff", preview.diff.len() - DIFF));
     }
     if let Some(forecast) = &preview.forecast {
         let mut parts = Vec::new();

@@ -27,7 +27,7 @@ use crate::guard::{Finding, Subject};
 use crate::health::{Metric, Moment, Sample, Series};
 use crate::journal::{AfterEvidence, Entry, Evidence, Journal, Store, StoreError, Unrecorded, parts_of};
 use crate::plan::Plan;
-use crate::platform::{Fault, Opened, Sampler, SamplerOptions, short};
+use crate::platform::{Change, Fault, Opened, Sampler, SamplerOptions, short};
 use crate::reporter::{
     Agreement, Console, Detached, JsonLines, Listeners, Plain, PlanView, Summary, Terminal, Unattended,
     failure_lines, plan_view,
@@ -347,6 +347,7 @@ impl Session {
         let at = standing.at.as_deref().unwrap_or("its end");
         self.assent(&format!("Go on with run {run} at {at}?"), &findings, &bars)?;
         machine.consent(&self.facts.consents);
+        machine.agree_to_edits(&self.facts.agreed_edits);
         let mut journal =
             Journal::resume(&run, &past.folder, &past.recorded).map_err(|error| unusable(&error))?;
         let taken_up = Event::Resumed {
@@ -432,6 +433,12 @@ impl Session {
     /// The questions that the plan itself raises.
     fn agree(&mut self, previews: &Previews, bars: &MultiProgress) -> Result<(), Stop> {
         let prompt = Terminal::new(bars.clone(), false);
+        let changes = previews.steps.iter().flat_map(|(_, preview)| &preview.changes);
+        let edits = changes.filter_map(|change| match change {
+            Change::Edit { path, from, .. } => Some((path.clone(), from.clone())),
+            _ => None,
+        });
+        self.facts.agreed_edits = edits.collect();
         for (step, preview) in &previews.steps {
             for consent in &preview.consents {
                 let reply = if self.manner.yes || !self.terminal {

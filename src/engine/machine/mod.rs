@@ -304,6 +304,11 @@ impl Machine {
         self.facts.consents.extend(questions.iter().cloned());
     }
 
+    /// A person has agreed to the edits of these files, as they were shown with what is left of the plan.
+    pub fn agree_to_edits(&mut self, files: &[(String, String)]) {
+        self.facts.agreed_edits = files.to_vec();
+    }
+
     /// A person asked the run to stop: taken up as soon as no change is in flight.
     pub fn interrupt(&mut self) {
         self.stop("interrupted; what was in hand was finished".to_owned());

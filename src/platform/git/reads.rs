@@ -30,7 +30,7 @@ const UNDER_WAY: [(&str, &str); 5] = [
 ];
 
 impl Tree {
-    fn top(&self) -> Result<String, Fault> {
+    pub(super) fn top(&self) -> Result<String, Fault> {
         let what = "looking at the git working tree";
         if self.line(&["rev-parse", "--is-bare-repository"], what)? == "true" {
             return Err(Fault::new(
@@ -340,6 +340,14 @@ impl GitReads for Tree {
         }
         let names = self.texts(self.git(args, LOCAL), &what)?;
         Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect())
+    }
+
+    fn working_file(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
+        self.read_file(path)
+    }
+
+    fn redact(&self, text: &str) -> String {
+        self.options.redactor.clean(text)
     }
 
     fn remote_url(&self) -> String {

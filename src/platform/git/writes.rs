@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::reads::{literal, refuse_options, verdict};
 use super::tree::{LOCAL, Tree};
+use crate::edit::Hunk;
 use crate::platform::change::{Effect, PUSH_SETTLE, short};
 use crate::platform::error::{Certainty, ChangeError, Fault, FaultKind};
 use crate::platform::process::Ended;
@@ -56,6 +57,10 @@ impl Tree {
 }
 
 impl GitWrites for Tree {
+    fn edit(&self, path: &str, from: &str, to: &str, hunks: &[Hunk]) -> Result<Effect, ChangeError> {
+        self.edit_file(path, from, to, hunks)
+    }
+
     fn commit(&self, paths: &[String], message: &str) -> Result<Effect, ChangeError> {
         let what = "committing the step's files";
         self.refuse_dirty_index(what, paths)?;
