@@ -99,7 +99,7 @@ fn slow_queries_replica_or_plan() {
     };
     assert!(advice("query").contains("SELECT SLEEP(?)"), "the statement, without its literals");
     assert!(advice("replica").contains("are reads"));
-    assert!(advice("plan").contains("larger plan"));
+    assert!(advice("plan").contains("upgrade-plan"));
     assert!(advice("runbook").contains("scale-down"), "killing sleepers does not help a load");
 }
 

@@ -13,7 +13,16 @@ use super::verdict::Verdict;
 use crate::platform::{Census, DatabaseFacts, Statement};
 
 /// The runbooks that may be named; all of them are shipped.
-pub const NAMED: [&str; 4] = ["deploy-fix", "emergency", "kill-idle", "rollback"];
+pub const NAMED: [&str; 8] = [
+    "add-cache",
+    "deploy-fix",
+    "emergency",
+    "kill-idle",
+    "limit-workers",
+    "rollback",
+    "scale-down",
+    "upgrade-plan",
+];
 
 /// A statement that runs as long is slow, in milliseconds.
 const SLOW: f64 = 1000.0;
@@ -21,6 +30,8 @@ const SLOW: f64 = 1000.0;
 const READS: f64 = 0.8;
 /// Share of requests from which one visitor is no crowd.
 const CRAWLER: f64 = 0.3;
+/// Share of the limit that all processes together may take: what is left is for overlaps, jobs and people.
+const ROOM: f64 = 0.6;
 /// Jobs from which a queue is long.
 const MANY_JOBS: u64 = 1000;
 /// Confidence from which a suspect is acted upon.
@@ -82,6 +93,11 @@ fn run(runbook: &'static str, rung: Option<&'static str>, why: impl Into<String>
     Advice { help: Help::Runbook, runbook: Some(runbook), rung, what, why: why.into() }
 }
 
+/// A runbook that is more than a cure: it costs money, or belongs to a kind of its own.
+fn runs(help: Help, runbook: &'static str, why: impl Into<String>) -> Advice {
+    Advice { help, ..run(runbook, None, why) }
+}
+
 fn other(help: Help, what: impl Into<String>, why: impl Into<String>) -> Advice {
     Advice { help, runbook: None, rung: None, what: what.into(), why: why.into() }
 }
@@ -100,10 +116,10 @@ pub(super) fn advise(ground: &Ground<'_>) -> Vec<Advice> {
                 "ask who else uses the server (the provider, or the other apps that share the add-on)",
                 "other accounts hold the slots: no runbook of this app can free them",
             ),
-            other(
+            runs(
                 Help::Plan,
-                "a plan with a server of its own",
-                "on a shared server the neighbours' connections count against the same limit",
+                "upgrade-plan",
+                "a plan with a server of its own: on a shared one the neighbours' connections count against the same limit",
             ),
         ],
         Verdict::Full => vec![run(
@@ -192,27 +208,14 @@ impl Ground<'_> {
 
     fn load(&self) -> Vec<Advice> {
         let mut advice = Vec::new();
-        let limit = self.diagnosis.numbers.as_ref().map_or(0.0, |numbers| numbers.limit);
-        let may_open = self.processes.map(|processes| processes * self.dynos);
         if self.dynos > 1 {
             advice.push(run(
-                "emergency",
-                Some("scale-down"),
+                "scale-down",
+                None,
                 "the slots are at work, so ending idle sessions frees none: fewer dynos ask for less at once; visitors wait longer instead of failing",
             ));
         }
-        if let (Some(processes), Some(may_open)) = (self.processes, may_open)
-            && may_open as f64 >= 0.8 * limit
-        {
-            advice.push(other(
-                Help::Setting,
-                format!("fewer PHP processes: `WEB_CONCURRENCY` below {processes}"),
-                format!(
-                    "{} dynos with {processes} processes each may open {may_open} connections of one link each, and the limit is {limit:.0}",
-                    self.dynos
-                ),
-            ));
-        }
+        advice.extend(self.fewer_processes());
         if let Some((visitor, share)) = self
             .traffic
             .and_then(|traffic| traffic.top_visitor.as_ref())
@@ -237,30 +240,43 @@ impl Ground<'_> {
             )
         }));
         if let Some(mix) = self.mix.filter(|mix| mix.reads >= READS) {
+            let share = format!("{:.0} % of {} statements are reads", 100.0 * mix.reads, mix.statements);
+            advice.push(run("add-cache", None, format!("{share}: what a cache answers asks no database")));
             advice.push(other(
                 Help::Replica,
-                "a read replica, and a cache before the database",
-                format!(
-                    "{:.0} % of {} statements are reads: they need not go to the one server that writes",
-                    100.0 * mix.reads,
-                    mix.statements
-                ),
+                "a read replica (JawsDB's dashboard), named in `$wgDBservers`",
+                format!("{share}: they need not go to the one server that writes"),
             ));
         }
-        advice.push(if slow.is_empty() {
-            other(
-                Help::Plan,
-                "a larger plan of the database, if the traffic is legitimate",
-                "no statement is slow: the work itself is more than the plan takes",
-            )
-        } else {
-            other(
-                Help::Plan,
-                "a larger plan of the database, once the statements above are fast and it is still full",
-                "a slow statement fills a larger plan, too",
-            )
-        });
+        advice.push(runs(
+            Help::Plan,
+            "upgrade-plan",
+            if slow.is_empty() {
+                "if the traffic is legitimate: no statement is slow, so the work itself is more than the plan takes"
+            } else {
+                "only once the statements above are fast and it is still full: a slow statement fills a larger plan, too"
+            },
+        ));
         advice
+    }
+
+    /// Fewer PHP processes, where all of them together may open more than there is room for.
+    fn fewer_processes(&self) -> Option<Advice> {
+        let limit = self.diagnosis.numbers.as_ref()?.limit;
+        let processes = self.processes.filter(|_| self.dynos > 0)?;
+        let (may_open, room) = (processes * self.dynos, ROOM * limit);
+        let fits = (1..processes).rev().find(|fewer| (fewer * self.dynos) as f64 <= room)?;
+        (may_open as f64 > room).then(|| Advice {
+            what: format!("`runbook run limit-workers --set workers={fits}`"),
+            ..run(
+                "limit-workers",
+                None,
+                format!(
+                    "{} dynos with {processes} PHP processes each may open {may_open} connections, one a process, and the limit is {limit:.0}",
+                    self.dynos
+                ),
+            )
+        })
     }
 
     /// Statements that are slow and common enough to matter, the one that holds most first.
@@ -467,17 +483,22 @@ mod tests {
             ..ground(&load, &changes)
         });
         let helps: Vec<_> = advice.iter().map(|one| one.help).collect();
-        assert_eq!(helps, [Help::Runbook, Help::Setting, Help::Query, Help::Replica, Help::Plan]);
-        assert_eq!(advice[0].rung, Some("scale-down"));
+        assert_eq!(
+            helps,
+            [Help::Runbook, Help::Runbook, Help::Query, Help::Runbook, Help::Replica, Help::Plan]
+        );
+        let named: Vec<_> = advice.iter().filter_map(|one| one.runbook).collect();
+        assert_eq!(named, ["scale-down", "limit-workers", "add-cache", "upgrade-plan"]);
+        assert!(advice[1].what.contains("--set workers=45"), "{advice:?}");
         assert!(
             advice[1].why.contains("160 connections") && advice[2].what.contains("SELECT SLEEP(?)"),
             "{advice:?}"
         );
-        assert!(advice[4].what.contains("once the statements above are fast"), "{advice:?}");
+        assert!(advice[5].why.contains("once the statements above are fast"), "{advice:?}");
         let traffic = Traffic { top_visitor: Some(("203.0.113.9".into(), 0.5)), ..Traffic::default() };
         let fast = advise(&Ground { dynos: 1, traffic: Some(&traffic), ..ground(&load, &changes) });
-        assert_eq!(told(&fast), [(Help::Person, None, None), (Help::Plan, None, None)]);
-        assert!(fast[1].what.contains("if the traffic is legitimate"), "{fast:?}");
+        assert_eq!(told(&fast), [(Help::Person, None, None), (Help::Plan, Some("upgrade-plan"), None)]);
+        assert!(fast[1].why.contains("if the traffic is legitimate"), "{fast:?}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::platform::{Statement, Transaction};
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
-    #[serde(serialize_with = "named")]
     pub(crate) verdict: Verdict,
     /// 0 to 1; `None` where there is nothing to be sure of.
     pub(crate) confidence: Option<f64>,
@@ -45,10 +44,6 @@ pub(crate) struct Report {
     pub(crate) platform: Vec<String>,
     /// What could not be asked, and why.
     pub(crate) notes: Vec<String>,
-}
-
-fn named<S: serde::Serializer>(verdict: &Verdict, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(verdict.name())
 }
 
 impl Report {

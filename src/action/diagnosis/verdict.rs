@@ -23,6 +23,12 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
+impl serde::Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
 impl Verdict {
     pub(crate) const fn name(self) -> &'static str {
         match self {
