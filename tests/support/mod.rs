@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
@@ -39,21 +39,56 @@ pub struct Lab {
 pub struct Place(());
 
 impl Place {
+    /// One that is free; else that of a shared rehearsal which nobody uses now; else the next that is given back.
     pub fn take() -> Self {
-        let mut free = FREE.0.lock().expect("the count of rehearsals");
-        while *free == 0 {
-            free = FREE.1.wait(free).expect("the count of rehearsals");
+        let mut free = Self::count();
+        loop {
+            if *free > 0 {
+                *free -= 1;
+                return Self(());
+            }
+            if let Some(unused) = shared::unused() {
+                // Down with it, outside of the lock: its place is given back as any.
+                drop(free);
+                drop(unused);
+                free = Self::count();
+            } else {
+                free = FREE.1.wait(free).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        *free -= 1;
-        Self(())
+    }
+
+    /// What `instead` has, else a place as soon as one is free; asked anew after each wait.
+    fn take_unless<T>(instead: impl Fn() -> Option<T>) -> Result<Self, T> {
+        let mut free = Self::count();
+        loop {
+            if let Some(other) = instead() {
+                return Err(other);
+            }
+            if *free > 0 {
+                *free -= 1;
+                return Ok(Self(()));
+            }
+            free = FREE.1.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A count is whole whatever a test that panicked was doing.
+    fn count() -> MutexGuard<'static, u32> {
+        FREE.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever waits for a place looks again.
+    fn look_again() {
+        drop(Self::count());
+        FREE.1.notify_all();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A count is whole whatever a test that panicked was doing.
-        *FREE.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
-        FREE.1.notify_one();
+        *Self::count() += 1;
+        FREE.1.notify_all();
     }
 }
 
@@ -139,7 +174,10 @@ pub struct Traces {
 impl Lab {
     /// Starts one; `arguments` are those of `lab up`.
     pub fn up(arguments: &[&str]) -> Self {
-        let place = Place::take();
+        Self::up_at(Place::take(), arguments)
+    }
+
+    fn up_at(place: Place, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("rb").tempdir().expect("a folder");
         let dir = folder.path().join("lab");
         let dir_argument = format!("--dir={}", dir.display());

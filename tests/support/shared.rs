@@ -4,13 +4,13 @@ use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::Lab;
+use super::{Lab, Place};
 
 /// Those that nobody uses now.
 static IDLE: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
 /// A rehearsal, and what takes it down when this program is gone.
-struct Kept {
+pub(super) struct Kept {
     lab: Lab,
     /// It reads a pipe of ours: when this program ends, however it ends, that closes.
     _reaper: Child,
@@ -20,14 +20,21 @@ struct Kept {
 pub struct Shared(Option<Kept>);
 
 impl Shared {
-    /// One that is free, or a new one.
+    /// One that nobody uses, or a new one.
     pub fn take() -> Self {
-        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self(Some(idle.unwrap_or_else(|| {
-            let lab = Lab::up(&["--scenario=quiet", "--time-scale=20"]);
-            Kept { _reaper: reaper(&lab), lab }
-        })))
+        Self(Some(match Place::take_unless(unused) {
+            Err(kept) => kept,
+            Ok(place) => {
+                let lab = Lab::up_at(place, &["--scenario=quiet", "--time-scale=20"]);
+                Kept { _reaper: reaper(&lab), lab }
+            }
+        }))
     }
+}
+
+/// A rehearsal that nobody uses now.
+pub(super) fn unused() -> Option<Kept> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 /// A process that waits for the end of this one, and then takes the rehearsal down: statics are never dropped.
@@ -62,5 +69,7 @@ impl Drop for Shared {
         }
         kept.lab.no_faults();
         IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+        // Who waits for a place may have this one, or its.
+        Place::look_again();
     }
 }
