@@ -13,13 +13,14 @@ use super::verdict::Verdict;
 use crate::platform::{Census, DatabaseFacts, Statement};
 
 /// The runbooks that may be named; all of them are shipped.
-pub const NAMED: [&str; 8] = [
+pub const NAMED: [&str; 9] = [
     "add-cache",
     "deploy-fix",
     "emergency",
     "kill-idle",
     "limit-workers",
     "rollback",
+    "run-jobs",
     "scale-down",
     "upgrade-plan",
 ];
@@ -371,10 +372,12 @@ impl Ground<'_> {
 
     fn queue(&self) -> Option<Advice> {
         let jobs = self.census?.jobs.filter(|jobs| *jobs >= MANY_JOBS)?;
-        Some(other(
-            Help::Setting,
-            "jobs apart from page requests: `$wgJobRunRate = 0`, and `maintenance/runJobs.php` in a dyno of its own",
-            format!("{jobs} jobs wait: where pages run them, each page holds its connection longer"),
+        Some(run(
+            "run-jobs",
+            None,
+            format!(
+                "{jobs} jobs wait in MediaWiki's queue: where pages run them, each page holds its connection longer; `$wgJobRunRate = 0` keeps them apart"
+            ),
         ))
     }
 }
@@ -548,6 +551,6 @@ mod tests {
         let census = Census { jobs: Some(5000), ..Census::default() };
         let healthy = diagnosis(Verdict::Healthy);
         let queue = advise(&Ground { census: Some(&census), ..ground(&healthy, &changes) });
-        assert!(queue[0].what.contains("$wgJobRunRate"), "{queue:?}");
+        assert!(queue[0].runbook == Some("run-jobs") && queue[0].why.contains("$wgJobRunRate"), "{queue:?}");
     }
 }
