@@ -280,7 +280,7 @@ impl Addon {
     }
 
     /// Follows a plan that was changed.
-    fn follow_change(&self, scene: &Scene<'_>, made: &Made, name: &str, plan: &str) -> Result<Next, Failure> {
+    fn follow_change(scene: &Scene<'_>, made: &Made, name: &str, plan: &str) -> Result<Next, Failure> {
         let addon = match patient(scene.observer.addon(name))? {
             Ok(seen) if seen.at < made.at => {
                 return Ok(Next::Wait { awaited: format!("{name} to be listed anew"), again: LOOK });
@@ -506,7 +506,7 @@ impl Addon {
     fn decide(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         match progress.made.last() {
             Some(made) => match &made.change {
-                Change::ChangePlan { addon, plan } => self.follow_change(scene, made, addon, plan),
+                Change::ChangePlan { addon, plan } => Self::follow_change(scene, made, addon, plan),
                 _ => self.follow_new(scene, made),
             },
             None => match self.wish(scene)? {
