@@ -114,8 +114,8 @@ impl Verb for Addon {
     }
 }
 
-fn text(param: &Option<Param<String>>) -> String {
-    param.as_ref().map_or_else(String::new, |param| param.or(String::new())).trim().to_owned()
+fn text(param: Option<&Param<String>>) -> String {
+    param.map_or_else(String::new, |param| param.or(String::new())).trim().to_owned()
 }
 
 /// `service:plan`, or a service alone, of letters that such names have.
@@ -136,18 +136,18 @@ enum Wish {
     /// Create one.
     Create(AddonPlan),
     /// Change this one to that plan, from what the old plan costs.
-    Change(Found, AddonPlan, Option<AddonPlan>),
+    Change(Box<(Found, AddonPlan, Option<AddonPlan>)>),
 }
 
 impl Addon {
     fn bound(&self) -> Bound {
-        Bound::read(&text(&self.up_to)).unwrap_or_default()
+        Bound::read(&text(self.up_to.as_ref())).unwrap_or_default()
     }
 
     fn what(&self, scene: &Scene<'_>) -> String {
         match &self.create {
-            Some(_) => format!("creating {} for {}", text(&self.create), scene.app),
-            None => format!("changing the plan of {} of {}", text(&self.change), scene.app),
+            Some(_) => format!("creating {} for {}", text(self.create.as_ref()), scene.app),
+            None => format!("changing the plan of {} of {}", text(self.change.as_ref()), scene.app),
         }
     }
 
@@ -160,9 +160,9 @@ impl Addon {
     }
 
     fn wish_create(&self, scene: &Scene<'_>, addons: Vec<Found>) -> Result<Wish, Failure> {
-        let wanted = text(&self.create);
+        let wanted = text(self.create.as_ref());
         let service = wanted.split(':').next().unwrap_or_default();
-        let name = text(&self.name);
+        let name = text(self.name.as_ref());
         let another = self.another.as_ref().is_some_and(|another| another.or(false));
         let there = addons.into_iter().find(|addon| {
             let same = if name.is_empty() { !another } else { addon.name == name || !another };
@@ -176,7 +176,7 @@ impl Addon {
     }
 
     fn wish_change(&self, scene: &Scene<'_>, addons: Vec<Found>) -> Result<Wish, Failure> {
-        let (of, to) = (text(&self.change), text(&self.to));
+        let (of, to) = (text(self.change.as_ref()), text(self.to.as_ref()));
         let known: Vec<_> = addons.iter().map(|addon| format!("{} ({})", addon.name, addon.plan)).collect();
         let mut found: Vec<_> = addons
             .into_iter()
@@ -216,7 +216,7 @@ impl Addon {
         let plan = self.plan(scene, &to)?;
         // It may not be sold any more: its price is then not told.
         let now = scene.observer.heroku().addon_plan(&addon.plan).ok();
-        Ok(Wish::Change(addon, plan, now))
+        Ok(Wish::Change(Box::new((addon, plan, now))))
     }
 
     /// A plan by its name; where there is none, those that there are.
@@ -276,11 +276,11 @@ impl Addon {
             return Ok(Next::Done(done(&addon, "it sets no config vars: no release, no restart", false)));
         }
         let ready = |release: &Release| is_since(release, &addon);
-        self.release_of(scene, made, &addon, ready)
+        Self::release_of(scene, made, &addon, ready)
     }
 
     /// Follows a plan that was changed.
-    fn follow_change(&self, scene: &Scene<'_>, made: &Made, name: &str, plan: &str) -> Result<Next, Failure> {
+    fn follow_change(scene: &Scene<'_>, made: &Made, name: &str, plan: &str) -> Result<Next, Failure> {
         let addon = match patient(scene.observer.addon(name))? {
             Ok(seen) if seen.at < made.at => {
                 return Ok(Next::Wait { awaited: format!("{name} to be listed anew"), again: LOOK });
@@ -291,7 +291,7 @@ impl Addon {
         if addon.plan != plan || addon.state != "provisioned" {
             return Ok(wait_for(&addon));
         }
-        let next = self.release_of(scene, made, &addon, |_| true)?;
+        let next = Self::release_of(scene, made, &addon, |_| true)?;
         let Next::Done(mut done) = next else { return Ok(next) };
         if let Some(limit) = made.before.limit {
             done.outputs.insert("limit_before".to_owned(), Value::Count(limit as f64));
@@ -316,7 +316,6 @@ impl Addon {
 
     /// The release that brings the app what the add-on sets, and its dynos.
     fn release_of(
-        &self,
         scene: &Scene<'_>,
         made: &Made,
         addon: &Found,
@@ -433,8 +432,9 @@ impl Action for Addon {
         {
             let Some(param) = param else { continue };
             let name = param.or("x".to_owned());
-            if !is_plan(name.trim()) && !(may_be_empty && name.trim().is_empty()) {
-                let shown = if secret_by_name("", &name) { "this".to_owned() } else { format!("`{name}`") };
+            let name = name.trim();
+            if !(is_plan(name) || may_be_empty && name.is_empty()) {
+                let shown = if secret_by_name("", name) { "this".to_owned() } else { format!("`{name}`") };
                 let fault =
                     Diagnostic::error(param.text.span, format!("{shown} is no name of a plan or an add-on"));
                 faults.push(fault.help("as in `heroku-redis:mini`"));
@@ -461,7 +461,7 @@ impl Action for Addon {
                 preview.consents.extend(self.consent(scene, &plan, None)?);
                 preview.summary =
                     format!("create an add-on of {}{} for {}", plan.name, human(&plan), scene.app);
-                let name = Some(text(&self.name)).filter(|name| !name.is_empty());
+                let name = Some(text(self.name.as_ref())).filter(|name| !name.is_empty());
                 preview
                     .requests
                     .push(Change::CreateAddon { plan: plan.name.clone(), name }.request(scene.app));
@@ -470,7 +470,8 @@ impl Action for Addon {
                 preview.forecast = forecast::overlap(scene);
                 preview.unknown.push("how long its provider takes: minutes as a rule".to_owned());
             }
-            Wish::Change(addon, plan, now) => {
+            Wish::Change(change) => {
+                let (addon, plan, now) = *change;
                 preview.consents.extend(self.consent(scene, &plan, now.as_ref())?);
                 preview.summary =
                     format!("change the plan of {} from {} to {}", addon.name, addon.plan, plan.name);
@@ -505,7 +506,7 @@ impl Addon {
     fn decide(&self, scene: &Scene<'_>, progress: &Progress) -> Result<Next, Failure> {
         match progress.made.last() {
             Some(made) => match &made.change {
-                Change::ChangePlan { addon, plan } => self.follow_change(scene, made, addon, plan),
+                Change::ChangePlan { addon, plan } => Self::follow_change(scene, made, addon, plan),
                 _ => self.follow_new(scene, made),
             },
             None => match self.wish(scene)? {
@@ -513,8 +514,8 @@ impl Addon {
                 Wish::There(addon) => {
                     let mut notes = Vec::new();
                     if self.create.is_some()
-                        && text(&self.create).contains(':')
-                        && addon.plan != text(&self.create)
+                        && text(self.create.as_ref()).contains(':')
+                        && addon.plan != text(self.create.as_ref())
                     {
                         notes.push(format!("its plan is {}; `change` would change it", addon.plan));
                     }
@@ -536,11 +537,12 @@ impl Addon {
                 Wish::Create(plan) => {
                     cost::agreed(scene, &self.what(scene), self.consent(scene, &plan, None)?)?;
                     let ids = scene.observer.heroku().addons()?.into_iter().map(|addon| addon.id).collect();
-                    let name = Some(text(&self.name)).filter(|name| !name.is_empty());
+                    let name = Some(text(self.name.as_ref())).filter(|name| !name.is_empty());
                     let before = Before { addons: ids, ..before_release(scene)? };
                     Ok(Next::Change { change: Change::CreateAddon { plan: plan.name, name }, before })
                 }
-                Wish::Change(addon, plan, now) => {
+                Wish::Change(change) => {
+                    let (addon, plan, now) = *change;
                     cost::agreed(scene, &self.what(scene), self.consent(scene, &plan, now.as_ref())?)?;
                     let before =
                         Before { plan: Some(addon.plan), limit: limit(scene), ..before_release(scene)? };

@@ -99,12 +99,9 @@ impl Verb for Config {
 /// A map of names and texts.
 fn each(reading: &mut Reading<'_, '_>, key: &str) -> Vec<(Spanned<String>, Param<String>)> {
     let Some(node) = reading.node(key) else { return Vec::new() };
-    let map = match (&node.kind, node.map("a map of names and values")) {
-        (NodeKind::Map(_), Ok(map)) => map,
-        _ => {
-            reading.faults().push(node.mismatch("a map of names and values"));
-            return Vec::new();
-        }
+    let (NodeKind::Map(_), Ok(map)) = (&node.kind, node.map("a map of names and values")) else {
+        reading.faults().push(node.mismatch("a map of names and values"));
+        return Vec::new();
     };
     let mut pairs = Vec::new();
     for (name, node) in map.entries() {
@@ -289,14 +286,13 @@ fn line(difference: &ConfigDifference, wanted: &ConfigValue) -> String {
         (None, false) => "not set".to_owned(),
     };
     let to = match (wanted, difference.will_be_set) {
-        (_, false) => "removed".to_owned(),
+        (_, false) | (ConfigValue::Unset, true) => "removed".to_owned(),
         (ConfigValue::Text(text), true) => text.clone(),
         (ConfigValue::Variable(name), true) => format!("what ${name} holds (not shown)"),
         (ConfigValue::Release(version), true) => match &difference.wanted {
             Some(wanted) => format!("{wanted}, as in v{version}"),
             None => format!("as in v{version} (not shown)"),
         },
-        (ConfigValue::Unset, true) => "removed".to_owned(),
     };
     if difference.same {
         return format!("{}: {now}, and stays so", difference.key);

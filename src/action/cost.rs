@@ -3,7 +3,7 @@
 
 use super::scene::{Failure, Scene};
 use super::verb::Consent;
-use crate::platform::{AddonPlan, Fault, FaultKind, dollars};
+use crate::platform::{AddonPlan, Fault, FaultKind, Price, dollars};
 
 /// What is agreed to beforehand: at most this many cents a month.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,10 +41,10 @@ pub(super) fn consent(
     now: Option<&AddonPlan>,
     bound: Bound,
 ) -> Result<Option<Consent>, Failure> {
-    if plan.price.as_ref().is_some_and(|price| price.is_free()) {
+    if plan.price.as_ref().is_some_and(Price::is_free) {
         return Ok(None);
     }
-    let monthly = plan.price.as_ref().and_then(|price| price.monthly());
+    let monthly = plan.price.as_ref().and_then(Price::monthly);
     if let (Some(most), Some(cents)) = (bound.0, monthly) {
         if cents <= most {
             return Ok(None);
@@ -88,7 +88,6 @@ pub(super) fn agreed(scene: &Scene<'_>, what: &str, consent: Option<Consent>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::Price;
 
     fn plan(cents: u64, unit: &str, contract: bool) -> AddonPlan {
         AddonPlan {

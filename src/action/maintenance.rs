@@ -68,6 +68,11 @@ impl Action for Maintenance {
         true
     }
 
+    /// With it on, visitors are gone and pages unknown; with it off they come back, and usage is to rise.
+    fn own_gate(&self) -> Option<&'static str> {
+        Some(if self.on() { "dynos.crashed == 0" } else { "live" })
+    }
+
     fn undo_takes(&self) -> Duration {
         Duration::from_secs(5)
     }
@@ -105,13 +110,11 @@ impl Action for Maintenance {
                     .to_owned(),
             );
             preview.details.push(
-                "pages are unknown meanwhile, and so is `live`: gate on usage (the default) or on dynos"
+                "pages are unknown meanwhile, and so is `live`: gate on usage or on dynos, as the default does"
                     .to_owned(),
             );
         } else if was {
-            preview
-                .details
-                .push("visitors come back, and their connections with them: gate on `live`".to_owned());
+            preview.details.push("visitors come back, and their connections with them".to_owned());
         } else {
             preview
                 .unknown

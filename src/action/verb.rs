@@ -58,6 +58,11 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// The condition of its default gate, where usage cannot judge it; a literal of the condition language.
+    fn own_gate(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How long the action may take when the step sets no `timeout`.
     fn patience(&self) -> Duration {
         Duration::from_secs(300)

@@ -193,6 +193,7 @@ impl<'f> Builder<'f> {
         let retry = self.retry(spec);
         let timeout = self.timeout(spec);
         let name = spec.name.as_ref().map_or_else(|| id.clone(), |name| self.fixed_text(name));
+        let mut own_gate = None;
         let (body, gated, patience, deploys) = match &spec.body {
             BodySpec::Verb(verb) => {
                 let action = self.verb(verb)?;
@@ -200,6 +201,7 @@ impl<'f> Builder<'f> {
                     self.only_waits(spec, verb.entry.name);
                 }
                 let (gated, patience) = (action.mutates() && !action.is_local(), action.patience());
+                own_gate = action.own_gate().filter(|_| !rung).and_then(|until| Expr::parse(until).ok());
                 (Body::Verb(Arc::from(action)), gated, patience, verb.entry.name == "deploy")
             }
             BodySpec::Ladder(ladder) => {
@@ -212,7 +214,11 @@ impl<'f> Builder<'f> {
             let fault = Diagnostic::error(place, "`rollback` takes a release back, and this step makes none");
             self.faults.push(fault.help("it belongs to a `deploy` step"));
         }
-        let (before, after) = self.gates(spec, gated, rung);
+        let (before, mut after) = self.gates(spec, gated, rung);
+        if let (AfterGate::Default(within), Some(until)) = (&after, own_gate) {
+            let until = Arc::new(until);
+            after = AfterGate::IfChanged(Gate { until, hold: Duration::ZERO, within: *within, early: true });
+        }
         let remedy = (on_failure == OnFailure::Rollback).then(|| Box::new(self.remedy(&id, spec.span)));
         Some(Step {
             name,

@@ -62,7 +62,9 @@ pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
                 });
                 match first.flatten() {
                     Some(was) if was > 0 => steps.push(format!(
-                        "  - id: undo-{number}-scale\n    name: {name}\n    scale: {{ type: {kind}, to: {was}, from: {quantity} }}\n",
+                        "  - id: undo-{number}-scale\n    name: {name}\n    scale: {{ type: {kind}, to: {was}, from: {quantity} }}\n{gate}",
+                        // More dynos are to hold more connections than before: that they serve is what counts.
+                        gate = if was > *quantity { "    gate: { until: live, for: 2s, within: 3m }\n" } else { "" },
                         kind = word(kind),
                         name = word(&format!("{kind} back to {was}"))
                     )),

@@ -101,9 +101,14 @@ fn add_cache() {
     assert!(ran.all().contains("more than the $2 a month"), "{}", ran.all());
     assert_eq!(asked(&lab, "POST", "/addons"), 0);
 
+    // A provider that gives up: said, and the next order goes through.
+    let gives_up = ["run", "add-cache", "--yes", "--set=plan=heroku-redis:private-9", "--set=up_to=900"];
+    let ran = lab.run(&gives_up).expect(5);
+    assert!(ran.all().contains("is deprovisioned: the provider has given it up"), "{}", ran.all());
+
     lab.fault(&json!({ "method": "POST", "path": "/addons", "fault": "lose-answer" }));
     let ran = lab.run(&["run", "add-cache", "--yes", "--set=up_to=5"]).expect(0);
-    assert_eq!(asked(&lab, "POST", "/addons"), 1, "read back, not sent again: {}", ran.all());
+    assert_eq!(asked(&lab, "POST", "/addons"), 2, "read back, not sent again: {}", ran.all());
     for wanted in [
         "read back: happened",
         "is provisioned on heroku-redis:mini",
@@ -123,7 +128,7 @@ fn add_cache() {
     }
     // One is enough.
     let ran = lab.run(&["run", "add-cache", "--yes"]).expect(0);
-    assert!(ran.all().contains("nothing to do") && asked(&lab, "POST", "/addons") == 1, "{}", ran.all());
+    assert!(ran.all().contains("nothing to do") && asked(&lab, "POST", "/addons") == 2, "{}", ran.all());
 }
 
 /// A larger plan: the plans are listed, both prices named, and the limit is measured before and after.

@@ -125,7 +125,7 @@ pub fn change(world: &Arc<World>, name: &str, body: &Json) -> Answer {
         if addon.service == "scheduler" {
             return Answer::invalid("This add-on plan cannot be changed, its provider says.");
         }
-        addon.plan = plan.name.to_owned();
+        plan.name.clone_into(&mut addon.plan);
         addon.updated = door::stamp();
         let addon = addon.clone();
         (state.addon_json(&addon), state.current_release().and_then(|release| release.slug.clone()))
