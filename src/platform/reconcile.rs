@@ -206,9 +206,9 @@ fn one_off(wish: &OneOff, observer: &Observer) -> Result<Reconciled, Fault> {
     // Those of one-off dynos, and all: who answers may not know the filter.
     let heroku = observer.heroku();
     let lines = match (heroku.recent_logs(LINES, Some("run")), heroku.recent_logs(LINES, None)) {
-        (Ok(mut ours), Ok(all)) => {
-            ours.extend(all);
-            ours
+        (Ok(ours), Ok(all)) => {
+            let known = ours.iter().any(|line| wish.is_in(&line.message));
+            if known { ours } else { all }
         }
         (Err(fault), _) | (_, Err(fault)) => {
             return Ok(Reconciled::CannotTell(format!(
@@ -230,8 +230,8 @@ fn one_off(wish: &OneOff, observer: &Observer) -> Result<Reconciled, Fault> {
     if attached && fate.unclaimed {
         return Ok(Reconciled::DidNotHappen);
     }
-    // Of an attached one the shell's own code is known at most, which is not the command's.
-    let exit = if attached { None } else { fate.code() };
+    // Of an attached one the shell's own code is known at most: 0 is that of what it did last, which says nothing.
+    let exit = fate.code().filter(|code| !attached || *code != 0);
     let crashed = !attached && fate.completed == Some(false);
     if exit.is_none() && !crashed && !wish.unknown_exit_is_fine {
         return Ok(Reconciled::CannotTell(format!("{name} ran it and is over; its exit code is not known")));

@@ -28,6 +28,8 @@ const GOING: Duration = Duration::from_secs(45);
 const LOOK: Duration = Duration::from_secs(6);
 /// How long its last lines may come after it has gone.
 const LATE_LINES: Duration = Duration::from_secs(6);
+/// How often the log is looked into for the end of an attached dyno.
+const LOOKS: u32 = 4;
 /// Lines of the log that are read back.
 const HISTORY: u32 = 1500;
 /// Where the platform's own dynos are attached.
@@ -213,7 +215,22 @@ impl Heroku {
             Ended::Closed | Ended::OutOfTime => "the connection ended before its exit code came".to_owned(),
             Ended::Broke(why) => format!("the connection broke before its exit code came: {why}"),
         };
-        finished(wish, dyno, true, output.exit, false, output.last.into(), &why)
+        let exit = output.exit.or_else(|| self.code_of_shell(dyno));
+        finished(wish, dyno, true, exit, false, output.last.into(), &why)
+    }
+
+    /// The code of an attached dyno's shell, where it is not 0: a command with an `exit` of its own leaves no mark, and
+    /// one that was ended by a signal neither. 0 would be that of the mark itself, and says nothing about the command.
+    fn code_of_shell(&self, dyno: &Dyno) -> Option<i64> {
+        for _ in 0..LOOKS {
+            self.options.clock.sleep(Duration::from_secs(2));
+            let lines = self.recent_logs(HISTORY, Some(&dyno.name)).unwrap_or_default();
+            let fate = Fate::of(&lines, &dyno.name);
+            if fate.completed.is_some() || fate.exit.is_some() {
+                return fate.code().filter(|code| *code != 0);
+            }
+        }
+        None
     }
 
     /// Its time is up: it is stopped, and that is said.
