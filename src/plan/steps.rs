@@ -212,6 +212,10 @@ impl<'f> Builder<'f> {
             let fault = Diagnostic::error(place, "`rollback` takes a release back, and this step makes none");
             self.faults.push(fault.help("it belongs to a `deploy` step"));
         }
+        if spec.cure && !mutates {
+            let fault = Diagnostic::error(spec.span, "`cure` has no meaning for a step that changes nothing");
+            self.faults.push(fault.help("it belongs to the step that ends the incident"));
+        }
         let (before, after) = self.gates(spec, mutates, rung);
         let remedy = (on_failure == OnFailure::Rollback).then(|| Box::new(self.remedy(&id, spec.span)));
         Some(Step {
@@ -228,6 +232,7 @@ impl<'f> Builder<'f> {
             on_failure,
             remedy,
             always: spec.always,
+            cure: spec.cure,
             left_out: None,
             bindings: Arc::new(self.bindings.clone()),
             body,
@@ -528,6 +533,7 @@ impl<'f> Builder<'f> {
             on_failure: OnFailure::Stop,
             remedy: None,
             always: false,
+            cure: true,
             left_out: None,
             bindings: Arc::new(self.bindings.clone()),
             body: Body::Verb(action),
