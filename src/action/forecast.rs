@@ -172,18 +172,6 @@ pub(crate) fn restarted(scene: &Scene<'_>, scope: &DynoScope) -> Option<Forecast
     beside(scene, &now, &running, &shares, all, span(scene, false))
 }
 
-/// A one-off dyno beside those that run: a script opens one connection, as a rule.
-pub(crate) fn one_off(scene: &Scene<'_>) -> Option<Forecast> {
-    scene.observer.database()?;
-    let used = count(scene, Metric::Used);
-    Some(Forecast {
-        during: used.map(|used| used + 1),
-        after: used,
-        limit: count(scene, Metric::Limit),
-        basis: format!("{}, and one of the one-off dyno while it runs; a script may open more", now(scene)),
-    })
-}
-
 /// A step that ends `victims` sessions.
 pub(crate) fn kill(scene: &Scene<'_>, victims: usize) -> Option<Forecast> {
     let now = Now::read(scene);
@@ -236,12 +224,11 @@ pub(crate) fn scaled(scene: &Scene<'_>, kind: &str, from: u64, to: u64) -> Optio
     Some(now.forecast(total, total, basis))
 }
 
-/// A step that opens a number of connections of its own and gives them back: a one-off dyno.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the verb of one-off dynos"))]
-pub(crate) fn one_off(scene: &Scene<'_>, dynos: u64) -> Option<Forecast> {
+/// A one-off dyno beside those that run: a script opens one connection, as a rule.
+pub(crate) fn one_off(scene: &Scene<'_>) -> Option<Forecast> {
     scene.observer.database()?;
     let now = Now::read(scene);
-    let during = now.used.map(|used| used.saturating_add(dynos));
+    let during = now.used.map(|used| used.saturating_add(1));
     let basis = format!(
         "{}; a one-off dyno takes one connection while it runs, more if its command opens more",
         now.said
@@ -353,7 +340,7 @@ mod tests {
         assert_eq!(with_scene(true, |scene| restarted(scene, &other)), None);
         let kept = with_scene(true, |scene| unchanged(scene, "x")).expect("a forecast");
         assert_eq!((kept.during, kept.after, kept.passes_limit), (Some(150), Some(150), false));
-        let run = with_scene(true, |scene| one_off(scene, 1)).expect("a forecast");
+        let run = with_scene(true, one_off).expect("a forecast");
         assert_eq!((run.during, run.after, run.passes_limit), (Some(151), Some(150), true));
     }
 
