@@ -56,8 +56,19 @@ pub fn budget_of(
     limit: Option<Reckoned>,
     peak_used: Option<f64>,
 ) -> Result<Budget, Fault> {
+    budget_with(observer, files, observer.processes().ok().flatten(), wiki, limit, peak_used.map(whole))
+}
+
+/// The same with a `WEB_CONCURRENCY` that may not be the app's.
+pub(super) fn budget_with(
+    observer: &Observer,
+    files: &dyn Files,
+    concurrency: Option<u64>,
+    wiki: Option<&Wiki>,
+    limit: Option<Reckoned>,
+    peak_used: Option<u64>,
+) -> Result<Budget, Fault> {
     let formation = observer.formation(Moment::default())?.value;
-    let concurrency = observer.processes().ok().flatten();
     let shares = formation
         .iter()
         .filter(|row| row.runs())
@@ -69,9 +80,9 @@ pub fn budget_of(
         .collect();
     let mut budget = Budget { shares, links: Wiki::links(wiki), limit };
     if let (Some(peak), Some(processes)) = (peak_used, budget.processes())
-        && let Some(measured) = links_measured(whole(peak), processes)
+        && let Some(measured) = links_measured(peak, processes)
         // Idle processes make what is measured too low, never too high.
-        && measured.number >= budget.links.number
+        && measured.number > budget.links.number
     {
         budget.links = measured;
     }

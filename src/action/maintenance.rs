@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::patient;
 use super::scene::{Failure, Progress, Scene};
@@ -102,6 +103,10 @@ impl Action for Maintenance {
             summary: format!("switch maintenance mode of {} {}", scene.app, word(on)),
             requests: vec![Change::Maintenance { on }.request(scene.app)],
             details: vec!["no release, no restart; dynos and one-off dynos run on".to_owned()],
+            forecast: forecast::unchanged(
+                scene,
+                if on { "pages open no more while it is on" } else { "pages open theirs again" },
+            ),
             ..Preview::default()
         };
         if on {

@@ -168,7 +168,7 @@ impl Action for Restart {
                 .filter(|dyno| self.means(&dyno.name))
                 .map(|dyno| format!("{} since {}", dyno.name, dyno.created_at))
                 .collect(),
-            forecast: forecast::overlap(scene),
+            forecast: forecast::restarted(scene, &self.scope()),
             ..Preview::default()
         };
         if !self.force() {

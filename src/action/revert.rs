@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::deploy::stat_line;
+use super::forecast;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
@@ -99,6 +100,7 @@ impl Action for Revert {
             summary: format!("revert {} ({}) in the working tree", short(&commit), fact.subject),
             requests: vec![Change::Revert { commit }.request(scene.app)],
             details,
+            forecast: forecast::unchanged(scene, "a commit in the working tree changes nothing that runs"),
             ..Preview::default()
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::forecast;
 use super::outputs;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
@@ -126,6 +127,11 @@ impl Action for Run {
             summary: "run a local program".to_owned(),
             requests: vec![change.request(scene.app)],
             unknown: vec!["what it does: this tool cannot look inside it".to_owned()],
+            forecast: if self.mutates() {
+                forecast::unknown(scene, "what the program does to them is not known")
+            } else {
+                None
+            },
             ..Preview::default()
         })
     }

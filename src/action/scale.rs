@@ -158,7 +158,7 @@ impl Action for Scale {
         self.within_size(scene, &row)?;
         preview.summary =
             format!("scale {} of {} from {} to {to} ({})", row.kind, scene.app, row.quantity, row.size);
-        preview.forecast = forecast::scaled(scene, row.quantity, to);
+        preview.forecast = forecast::scaled(scene, &row.kind, row.quantity, to);
         let change = Change::Scale { kind: row.kind, quantity: to };
         preview.requests.push(change.request(scene.app));
         preview.changes.push(change);

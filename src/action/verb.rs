@@ -292,4 +292,10 @@ pub struct Forecast {
     pub limit: Option<u64>,
     /// How it was reckoned, and what it leaves out.
     pub basis: String,
+    /// The peak passes the limit: some logins will be refused for that time.
+    #[serde(default)]
+    pub passes_limit: bool,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }

@@ -159,6 +159,9 @@ fn explain_step(
         OnFailure::Continue => line("a failure is tolerated: the run goes on".to_owned()),
         OnFailure::Rollback => line("a failure after the release takes the release back".to_owned()),
     }
+    if step.cure {
+        line("the cure: it goes out whatever the forecast of its peak says".to_owned());
+    }
     if step.always {
         line("runs at the end, whatever happened".to_owned());
     }

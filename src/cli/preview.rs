@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::action::{Failure, Preview, RunFacts, Scene};
 use crate::engine::Measurements;
-use crate::expr::{Env, Evaluation, Expr};
+use crate::expr::{Env, Evaluation, Expr, Truth};
 use crate::health::{Metric, Moment, Series, Value};
 use crate::plan::{AfterGate, Body, Plan, Step};
 use crate::platform::Observer;
@@ -48,8 +48,9 @@ pub(super) fn preview(
 ) -> Previews {
     let mut found = Previews { steps: Vec::new(), readings: Vec::new(), failures: Vec::new() };
     let looker = Looker { plan, observer, facts, series, metrics };
+    let mut room = None;
     for step in &plan.steps {
-        looker.look(step, &mut found);
+        looker.look(step, &mut found, &mut room);
     }
     found
 }
@@ -63,7 +64,8 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    fn look(&self, step: &Step, found: &mut Previews) {
+    /// `room`: the step before it that makes room.
+    fn look(&self, step: &Step, found: &mut Previews, room: &mut Option<String>) {
         if step.left_out.is_some() {
             return;
         }
@@ -84,7 +86,7 @@ impl Looker<'_> {
             Body::Ladder(ladder) => {
                 read("ladder", &ladder.gate.until);
                 for rung in &ladder.rungs {
-                    self.look(rung, found);
+                    self.look(rung, found, room);
                 }
             }
             Body::Verb(action) => {
@@ -111,10 +113,32 @@ impl Looker<'_> {
                     interactive: false,
                 };
                 match action.preview(&scene) {
-                    Ok(preview) => found.steps.push((step.id.clone(), preview)),
+                    Ok(mut preview) => {
+                        if let Some(forecast) = &mut preview.forecast {
+                            forecast.advise(room.as_deref(), step.cure);
+                        }
+                        let runs =
+                            step.when.as_ref().is_none_or(|when| when.evaluate(&now).truth != Truth::False);
+                        if runs && makes_room(action.verb(), &preview) {
+                            room.get_or_insert_with(|| step.id.clone());
+                        }
+                        found.steps.push((step.id.clone(), preview));
+                    }
                     Err(failure) => found.failures.push((step.id.clone(), failure)),
                 }
             }
         }
+    }
+}
+
+/// Whether a step frees connections: it ends sessions, or takes dynos away.
+fn makes_room(verb: &str, preview: &Preview) -> bool {
+    let fewer = |forecast: &crate::action::Forecast| {
+        forecast.during.zip(forecast.after).is_some_and(|(during, after)| after < during)
+    };
+    match verb {
+        "kill_idle" => !preview.nothing_to_do,
+        "scale" => preview.forecast.as_ref().is_some_and(fewer),
+        _ => false,
     }
 }

@@ -48,6 +48,14 @@ pub fn look(files: &dyn Files) -> Looked {
     looked
 }
 
+/// What the settings of the wiki say, when they are there.
+pub fn wiki_of(files: &dyn Files) -> Option<Wiki> {
+    match files.text("LocalSettings.php") {
+        Text::There(text) => Some(settings::read(&Source::new("LocalSettings.php", text)).0),
+        Text::Absent | Text::Unknown => None,
+    }
+}
+
 fn procfile_itself(source: &Source, processes: &[Process], looked: &mut Looked) {
     if let Some(at) = source.text.find('\r') {
         let finding = Finding::warning(

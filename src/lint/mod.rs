@@ -15,6 +15,6 @@ mod settings;
 
 pub use files::{Files, Text};
 pub use finding::Finding;
-pub use look::{Looked, look};
+pub use look::{Looked, look, wiki_of};
 pub use php::processes_of;
 pub use settings::Wiki;

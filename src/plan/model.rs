@@ -177,6 +177,8 @@ pub struct Step {
     pub remedy: Option<Box<Step>>,
     /// Runs at the end whatever happened.
     pub always: bool,
+    /// What ends the incident: whatever the forecast says, it goes out.
+    pub cure: bool,
     /// Why it is not part of this run (`--skip`, `--only`, `--from`); `None` = it is.
     pub left_out: Option<String>,
     /// What its texts and parameters may name.

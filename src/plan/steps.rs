@@ -214,6 +214,10 @@ impl<'f> Builder<'f> {
             let fault = Diagnostic::error(place, "`rollback` takes a release back, and this step makes none");
             self.faults.push(fault.help("it belongs to a `deploy` step"));
         }
+        if spec.cure && !gated {
+            let fault = Diagnostic::error(spec.span, "`cure` has no meaning for a step that changes nothing");
+            self.faults.push(fault.help("it belongs to the step that ends the incident"));
+        }
         let (before, mut after) = self.gates(spec, gated, rung);
         if let (AfterGate::Default(within), Some(until)) = (&after, own_gate) {
             let until = Arc::new(until);
@@ -234,6 +238,7 @@ impl<'f> Builder<'f> {
             on_failure,
             remedy,
             always: spec.always,
+            cure: spec.cure,
             left_out: None,
             bindings: Arc::new(self.bindings.clone()),
             body,
@@ -535,6 +540,7 @@ impl<'f> Builder<'f> {
             on_failure: OnFailure::Stop,
             remedy: None,
             always: false,
+            cure: true,
             left_out: None,
             bindings: Arc::new(self.bindings.clone()),
             body: Body::Verb(action),

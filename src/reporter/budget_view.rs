@@ -27,6 +27,11 @@ pub fn budget_view(budget: &Budget, width: usize) -> String {
         out.push('\n');
     };
     say(&verdict(budget));
+    if let (Some(most), Some(limit), Some(false)) = (budget.most(), &budget.limit, budget.passes_limit()) {
+        let both = most.saturating_mul(2);
+        let fits = if both <= limit.number { "fits too" } else { "does NOT fit" };
+        say(&format!("up to {both} during a release, while old and new dynos overlap: {fits}"));
+    }
     let source = |what: &str, figure: &Reckoned| {
         format!("{what} {}: {} ({})", figure.number, figure.basis, figure.how.word())
     };
@@ -52,11 +57,8 @@ fn verdict(budget: &Budget) -> String {
         return format!("together: not known, since the processes of {} are not", unknown.join(", "));
     };
     let Some(limit) = &budget.limit else { return format!("together {most}") };
-    let release =
-        format!("a release, which runs old and new dynos at once, up to {}", most.saturating_mul(2));
     if most <= limit.number {
-        let fits = if most.saturating_mul(2) <= limit.number { "fits too" } else { "does not fit" };
-        return format!("together {most} of {}: it fits; {release}: {fits}", limit.number);
+        return format!("together {most} of {}: it fits", limit.number);
     }
     let remedy = match budget.web_processes_that_fit() {
         Some(0) => "fewer dynos (`runbook run scale-down`) or a larger plan".to_owned(),
@@ -84,12 +86,12 @@ mod tests {
     fn the_sum_is_said_with_its_sources_and_what_would_fit() {
         let fits = budget_view(&budget(Some(10), 1, Some(150)), 100);
         assert!(
-            fits.contains("together 20 of 150: it fits") && fits.contains("up to 40: fits too"),
+            fits.contains("together 20 of 150: it fits") && fits.contains("up to 40 during a release"),
             "{fits}"
         );
         assert!(fits.contains("web processes 10: as it is set (told)"), "{fits}");
         let tight = budget_view(&budget(Some(40), 1, Some(150)), 100);
-        assert!(tight.contains("up to 160: does not fit"), "{tight}");
+        assert!(tight.contains("overlap: does NOT fit"), "{tight}");
         let over = budget_view(&budget(Some(40), 3, Some(150)), 100);
         assert!(over.contains("PASSES the limit") && over.contains("WEB_CONCURRENCY=25"), "{over}");
         let unknown = budget_view(&budget(None, 1, None), 60);

@@ -124,6 +124,9 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
     if step.always {
         line(inner, "always: runs at the end whatever happened");
     }
+    if step.cure {
+        line(inner, "the cure: it goes out whatever the forecast says");
+    }
     if let Some(when) = &step.when {
         line(inner, &format!("when {when}{}", reading(view, &step.id, "when")));
     }
@@ -235,11 +238,17 @@ fn preview_view(line: &mut impl FnMut(usize, &str), inner: usize, preview: &Prev
         let mut text = format!("connections: {known}");
         if let Some(limit) = forecast.limit {
             text.push_str(&format!(", limit {limit}"));
-            if forecast.during.is_some_and(|during| during > limit) {
-                text.push_str(" — the peak passes the limit: some logins will be refused for that time");
-            }
         }
         line(inner, &format!("{text} ({})", forecast.basis));
+        if forecast.passes_limit {
+            let advice = forecast.advice.as_deref().map(|advice| format!("; {advice}")).unwrap_or_default();
+            line(
+                inner,
+                &format!(
+                    "warning: the peak passes the limit: some logins will be refused for that time{advice}"
+                ),
+            );
+        }
     }
     for unknown in &preview.unknown {
         line(inner, &format!("measured when reached: {unknown}"));

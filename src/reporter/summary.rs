@@ -1,9 +1,12 @@
 //! The end of a run as a person reads it: before and after, what was changed and how to go back, what to do next.
 
+use std::collections::BTreeMap;
+
 use super::table::Table;
 use super::words::{clauses, gate, reason, status, took, wrap};
+use crate::action::{Forecast, Preview};
 use crate::engine::driver::{Listener, Stamp};
-use crate::engine::{Event, Ledger, Measurements, Outcome, StepStatus};
+use crate::engine::{Event, Ledger, Live, Measurements, Outcome, StepStatus};
 use crate::expr::Evaluation;
 use crate::health::{Metric, Value};
 use crate::platform::{Before, Change, Effect};
@@ -47,6 +50,9 @@ pub struct Summary {
     steps: Vec<StepRow>,
     /// Steps of the plan, rungs included.
     planned: Vec<String>,
+    /// What was forecast of steps, and the most connections seen while each of them ran: not known of a run told again.
+    forecasts: Vec<(String, Forecast)>,
+    peaks: BTreeMap<String, f64>,
     changes: Ledger,
     shut: Option<(String, &'static str, Evaluation)>,
     end: Option<End>,
@@ -84,6 +90,9 @@ impl Listener for Summary {
             }
             Event::Plan { steps } if self.planned.is_empty() => {
                 self.planned = steps.iter().map(|(step, _)| step.clone()).collect();
+                let forecast =
+                    |(step, preview): &(String, Preview)| Some((step.clone(), preview.forecast.clone()?));
+                self.forecasts = steps.iter().filter_map(forecast).collect();
             }
             Event::StepStarted { step, ladder: Some(_), .. } => self.rungs.push(step.clone()),
             Event::Verdict { step, gate: kind, open: false, evaluation, .. } => {
@@ -119,6 +128,13 @@ impl Listener for Summary {
             _ => {}
         }
     }
+
+    fn live(&mut self, live: &Live, metrics: &Measurements) {
+        if let Some(Value::Count(used)) = metrics.get(&Metric::Used) {
+            let peak = self.peaks.entry(live.step.clone()).or_default();
+            *peak = peak.max(*used);
+        }
+    }
 }
 
 impl Summary {
@@ -127,6 +143,15 @@ impl Summary {
     pub fn kept_at(mut self, journal: &std::path::Path) -> Self {
         self.kept = Some(crate::source::escape_controls(&journal.display().to_string()).into_owned());
         self
+    }
+
+    /// What was forecast of the steps that acted, and what was measured while they ran.
+    fn forecasts_met(&self) -> impl Iterator<Item = String> + '_ {
+        self.steps.iter().filter(|row| row.status == StepStatus::Done).filter_map(|row| {
+            let (_, forecast) = self.forecasts.iter().find(|(step, _)| *step == row.step)?;
+            let (during, peak) = (forecast.during?, self.peaks.get(&row.step)?);
+            Some(format!("  {}: up to {during} connections forecast, at most {peak:.0} seen", row.step))
+        })
     }
 
     /// Changes that were begun, and of which it is not known how they ended.
@@ -236,6 +261,9 @@ impl Summary {
             out.push_str(&wrap(text, width, 4));
             out.push('\n');
         };
+        for line in self.forecasts_met() {
+            say(&line);
+        }
         say("");
         match end.outcome {
             Outcome::Done => say(&format!("done in {}: every gate held.", took(end.took_ms))),

@@ -28,6 +28,8 @@ pub struct StepSpec {
     pub on_failure: Option<Spanned<String>>,
     /// Runs at the end whatever happened.
     pub always: bool,
+    /// It is the cure: whatever the forecast says, it goes out.
+    pub cure: bool,
     /// Ends the step.
     pub abort_when: Option<Spanned<String>>,
     /// What it does.
@@ -235,6 +237,11 @@ pub(super) const STEP: Shape = Shape {
             "What a failure means. `stop`: the run ends. `continue`: it is listed as tolerated. `rollback` (of `deploy` only): the release is taken back. Default: `stop`.",
         ),
         optional("always", Kind::Flag, "Runs at the end whatever happened. Default: false."),
+        optional(
+            "cure",
+            Kind::Flag,
+            "The step is what ends the incident: a forecast that passes the limit says that it goes out all the same. Default: false.",
+        ),
         optional("abort_when", Kind::Condition, "Ends the step when it holds in two samples in a row."),
     ],
     short: None,
@@ -298,6 +305,7 @@ impl StepSpec {
         }
         let on_failure = reading.text("on_failure");
         let always = reading.truth("always").unwrap_or(false);
+        let cure = reading.truth("cure").unwrap_or(false);
         let abort_when = reading.text("abort_when");
         let (gate, retry) = (reading.node("gate"), reading.node("retry"));
         let gate = gate.map_or(GateSpec::Unsaid, |node| GateSpec::read(node, faults));
@@ -323,6 +331,7 @@ impl StepSpec {
             for_each,
             on_failure,
             always,
+            cure,
             abort_when,
             body,
             span: at,

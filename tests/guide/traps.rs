@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mysql::prelude::Queryable;
 
+use crate::support::Lab;
 use crate::support::shared::Shared;
 
 /// Files of the working tree that are put back as they were.
@@ -81,6 +82,43 @@ fn connections_an_app_may_hold() {
     assert_eq!(figure(&row["budget"]["limit"]), 150, "{row}");
     let page = lab.run(&["check", "-C", ".", "-a", "wizzypedia"]).expect(0);
     assert!(page.stdout.contains(&format!("together {} of 150", row["most"])), "{}", page.stdout);
+}
+
+/// Connections during and after each step that starts dynos anew, and the cure that goes out all the same.
+#[test]
+fn overlap_is_forecast() {
+    let lab = Shared::take();
+    let _files = PutBack::of(&lab, &["LocalSettings.php"]);
+    lab.file("LocalSettings.php", "<?php\n$wgJobRunRate = 0;\n");
+    let dry = lab.run(&["run", "deploy-fix", "--dry-run", "--json"]).expect(0);
+    let plan = dry.events().into_iter().find(|event| event["type"] == "plan").expect("a plan");
+    let steps = plan["steps"].as_array().expect("steps");
+    let forecast = |step: &str| {
+        let found = steps.iter().find(|shown| shown[0] == step).expect("the step is shown");
+        found[1]["forecast"].clone()
+    };
+    for step in ["deploy", "restart"] {
+        let told = forecast(step);
+        let figure = |name: &str| told[name].as_u64().expect("a figure");
+        assert!(figure("during") > figure("after") && figure("limit") == 150, "{told}");
+        assert_eq!(told["passes_limit"], figure("during") > 150, "{told}");
+        let basis = told["basis"].as_str().expect("a basis");
+        assert!(basis.contains("WEB_CONCURRENCY") && basis.contains("30 s"), "{basis}");
+    }
+    let page = lab.run(&["run", "deploy-fix", "--dry-run"]).expect(0).stdout;
+    assert!(page.contains("the cure: it goes out whatever the forecast says"), "{page}");
+    assert!(page.contains("connections: up to "), "{page}");
+}
+
+/// A push restarts the dynos by itself: the guide's restart after it is skipped, and it says why.
+#[test]
+fn second_restart_is_skipped() {
+    let lab = Lab::up(&["--scenario=quiet", "--fix=prepared", "--time-scale=20"]);
+    let ran = lab.run(&["run", "deploy-fix", "--yes", "--set=soak=2s"]).expect(0);
+    assert!(ran.all().contains("not needed: step deploy has replaced every dyno"), "{}", ran.all());
+    let restarts = lab.requests().iter().filter(|request| request["method"] == "DELETE").count();
+    assert_eq!(restarts, 0, "no restart was asked for");
+    assert!(ran.stdout.contains("connections forecast, at most"), "{}", ran.stdout);
 }
 
 /// A session that sleeps for a moment is a page between two queries: it is left alone.

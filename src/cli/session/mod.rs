@@ -576,6 +576,7 @@ impl Listener for Collected<'_> {
     }
 
     fn live(&mut self, live: &Live, metrics: &Measurements) {
+        self.summary.live(live, metrics);
         self.inner.live(live, metrics);
     }
 
