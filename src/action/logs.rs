@@ -73,6 +73,10 @@ impl Action for Logs {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn bind(&mut self, bindings: &Bindings) -> Vec<Diagnostic> {
         let mut faults = Vec::new();
         self.time.bind_within(bindings, &(Duration::from_secs(1)..=LONGEST), &mut faults);

@@ -180,6 +180,10 @@ impl Action for Manual {
         false
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn texts(&self) -> Vec<&Spanned<String>> {
         std::iter::once(&self.instructions).chain(&self.url).collect()
     }

@@ -343,14 +343,17 @@ fn errors(demands: &Demands, before: Option<&Figures>, after: &Figures, stretch:
         told.push(format!("refused {}", arrow(before.map(|before| before.refused), after.refused)));
     }
     match after.logs {
-        Some(logs) => told.push(format!("logs {}", arrow(before.and_then(|before| before.logs), logs))),
+        Some(logs) => {
+            let missed = if stretch.log_missed > 0 { " (some lines missed)" } else { "" };
+            told.push(format!("logs {}{missed}", arrow(before.and_then(|before| before.logs), logs)));
+        }
         None => told.push("logs: not measured".to_owned()),
     }
     let promise = promise.figure(told.join(", "));
     let seen = after.exhausted as f64 + after.refused + after.logs.unwrap_or(0.0);
     if seen > 0.0 {
         promise.is(Word::Broken, None)
-    } else if pages || after.logs.is_some() {
+    } else if pages || (after.logs.is_some() && stretch.log_missed == 0) {
         promise.is(Word::Kept, None)
     } else if demands.pages_measured {
         promise.is(Word::NotProven, Some("no page was asked".to_owned()))

@@ -447,6 +447,10 @@ impl Action for Verify {
                 "pages are not measured in this run: what is promised of them is not proven".to_owned(),
             ),
         }
+        preview.requests.push(format!(
+            r#"POST /apps/{}/log-sessions {{"tail":true,"lines":1}} (changes nothing), then its stream"#,
+            scene.app
+        ));
         if !demands.database {
             preview
                 .warnings
@@ -491,6 +495,8 @@ impl Action for Verify {
                 again: LOOK,
             });
         }
+        // Where it may not be followed, or does not answer, the log is not measured, and that is said.
+        let _ = scene.observer.follow_log();
         Ok(if self.baseline { self.measure(scene, progress) } else { self.prove(scene, progress) })
     }
 }

@@ -30,6 +30,7 @@ struct Point {
     pages_failed: u64,
     exhausted: u64,
     log_errors: Option<f64>,
+    log_missed: u64,
     /// Logins since the server's start.
     logins: Option<u64>,
 }
@@ -67,6 +68,8 @@ pub struct Stretch {
     pub exhausted: u64,
     /// Errors of that kind in the app's log; `None` when the log was never followed.
     pub log_errors: Option<f64>,
+    /// Lines of the log that are known to be lost, and samples in which its stream did not stand.
+    pub log_missed: u64,
     /// Connections a second (Theil–Sen), zero unless beyond the noise; `None` of too few samples.
     pub growth: Option<f64>,
     /// Connections in use when last known, and the limit.
@@ -98,7 +101,7 @@ impl Curve {
         };
         let pages = sample.pages.measured();
         let usage = number(Metric::Usage);
-        let log_errors = Metric::ALL.into_iter().find(|metric| metric.name() == "logs.errors");
+        let logs = sample.logs.measured();
         self.points.push(Point {
             at: sample.at,
             samples: 1,
@@ -111,7 +114,8 @@ impl Curve {
             pages_ok: pages.map_or(0, |pages| pages.ok_ms.len() as u64),
             pages_failed: pages.map_or(0, |pages| pages.failed),
             exhausted: pages.map_or(0, |pages| pages.database_errors),
-            log_errors: log_errors.and_then(number),
+            log_errors: logs.map(|logs| logs.errors as f64),
+            log_missed: logs.map_or(1, |logs| logs.lost),
             logins: measured(sample).map(|row| row.connections_total),
         });
         if self.points.len() > AT_MOST {
@@ -135,6 +139,7 @@ impl Curve {
             stretch.pages_ok += point.pages_ok;
             stretch.pages_failed += point.pages_failed;
             stretch.exhausted += point.exhausted;
+            stretch.log_missed += point.log_missed;
             if let Some(errors) = point.log_errors {
                 *stretch.log_errors.get_or_insert(0.0) += errors;
             }
@@ -199,6 +204,7 @@ fn merged(points: &[Point]) -> Point {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => b.or(a),
         },
+        log_missed: a.log_missed + b.log_missed,
         logins: b.logins.or(a.logins),
     })
 }
@@ -206,7 +212,9 @@ fn merged(points: &[Point]) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{DatabaseReading, DatabaseSample, DynoReading, PageReading, Reading, Series};
+    use crate::health::{
+        DatabaseReading, DatabaseSample, DynoReading, LogReading, PageReading, Reading, Series,
+    };
 
     fn series(used: &[Option<u64>]) -> Series {
         let mut series = Series::new(Duration::from_secs(60), true);
@@ -228,7 +236,11 @@ mod tests {
                 ),
                 dynos: Reading::Measured(DynoReading { up: 2, wanted: 2, ..DynoReading::default() }),
                 pages: Reading::Measured(PageReading { ok_ms: vec![20.0], ..PageReading::default() }),
-                logs: Reading::not_asked(),
+                logs: if number == 1 {
+                    Reading::not_asked()
+                } else {
+                    Reading::Measured(LogReading { lines: 9, errors: u64::from(number == 5), lost: 0 })
+                },
                 jobs: Reading::not_asked(),
             });
         }
@@ -242,7 +254,8 @@ mod tests {
         assert_eq!((seen.samples, seen.unknown, seen.above_in_a_row), (6, 1, 0));
         assert_eq!(seen.usage, Some((0.08, 0.08, 0.1)));
         assert_eq!((seen.growth, seen.time_to_full()), (Some(0.0), Some(None)));
-        assert_eq!((seen.logins, seen.pages_ok, seen.log_errors), (Some(10.0), 6, None));
+        assert_eq!((seen.logins, seen.pages_ok, seen.log_errors), (Some(10.0), 6, Some(1.0)));
+        assert_eq!((seen.log_missed, level.curve().since(Moment(0), 0.4).log_missed), (0, 1));
         assert_eq!(level.curve().since(Moment(0), 0.4).above_in_a_row, 1);
 
         let leak: Vec<_> = (0..20).map(|index| Some(10 + 2 * index)).collect();
