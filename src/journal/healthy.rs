@@ -52,20 +52,14 @@ fn seen(store: &Store, id: &str) -> Option<(jiff::Timestamp, String)> {
 mod tests {
     use super::*;
     use crate::engine::driver::Record;
-    use crate::health::{DatabaseReading, Moment, Reading, Sample};
+    use crate::health::{DatabaseReading, Moment, Sample};
     use crate::journal::Journal;
     use crate::plan::{PlanRecord, Target};
 
     fn sample(usage: f64, live: bool) -> Event {
         let metrics =
             [(Metric::Usage, Value::Ratio(usage)), (Metric::Live, Value::Truth(live))].into_iter().collect();
-        let sample = Sample {
-            number: 1,
-            at: Moment(1),
-            database: DatabaseReading::Unknown(String::new()),
-            dynos: Reading::Unknown(String::new()),
-            pages: Reading::Unknown(String::new()),
-        };
+        let sample = Sample::new(1, Moment(1), DatabaseReading::Unknown(String::new()));
         Event::Sample { sample: Box::new(sample), metrics, usage: Some(usage) }
     }
 

@@ -213,27 +213,27 @@ fn ago(at: Timestamp, now: Timestamp) -> String {
 mod tests {
     use super::super::gather::{Found, Inside};
     use super::*;
-    use crate::health::{DatabaseReading, DatabaseSample, Moment, Reading, Sample};
+    use crate::health::{DatabaseReading, DatabaseSample, Moment, Sample};
     use crate::platform::{Census, DatabaseSession, Dyno, Formation, Release, ReleaseStatus};
 
     fn found() -> Found {
         let now: Timestamp = "2026-11-23T10:10:00Z".parse().unwrap();
-        let sample = |number: u64| Sample {
-            number,
-            at: Moment(number * 1000),
-            database: DatabaseReading::Measured(DatabaseSample {
-                connected: 148,
-                own: 148,
-                visible: 148,
-                server_limit: 150,
-                sleeping: 147,
-                sleeping_at_least: [147, 140, 90, 0],
-                running: 1,
-                uptime: 900_000 + number,
-                ..DatabaseSample::default()
-            }),
-            dynos: Reading::Unknown(String::new()),
-            pages: Reading::Unknown(String::new()),
+        let sample = |number: u64| {
+            Sample::new(
+                number,
+                Moment(number * 1000),
+                DatabaseReading::Measured(DatabaseSample {
+                    connected: 148,
+                    own: 148,
+                    visible: 148,
+                    server_limit: 150,
+                    sleeping: 147,
+                    sleeping_at_least: [147, 140, 90, 0],
+                    running: 1,
+                    uptime: 900_000 + number,
+                    ..DatabaseSample::default()
+                }),
+            )
         };
         let session = |id| DatabaseSession {
             id,
@@ -262,6 +262,7 @@ mod tests {
             name: "web.1".into(),
             kind: "web".into(),
             state: "up".into(),
+            command: String::new(),
             size: "Basic".into(),
             release: 12,
             created_at: "2026-11-23T10:00:05Z".into(),
