@@ -172,7 +172,8 @@ mod tests {
             assert!(plan.healthy.to_string().contains("live"), "{name}");
         }
         let with = Target { database: Some("u@h:3306/d".to_owned()), ..target };
-        assert!(plan(EMBEDDED[0].1, with).healthy.to_string().contains("usage < 40%"));
+        let (_, fix) = EMBEDDED.iter().find(|(name, _)| *name == "deploy-fix").unwrap();
+        assert!(plan(fix, with).healthy.to_string().contains("usage < 40%"));
     }
 
     #[test]
