@@ -1,7 +1,7 @@
 //! Apache's configuration: its directives and sections, followed into the files that it includes, and what Apache says
 //! where they stand. Measured with Apache 2.4 and its event MPM, which is what Heroku's is built with.
 
-use super::files::{Files, Text, fits, inside};
+use super::files::{Files, Text, fits, inside, is_built};
 use super::finding::Finding;
 use crate::source::{Source, Span, Spanned};
 
@@ -402,7 +402,8 @@ impl<'f> Walk<'f> {
             self.read.partly = true;
             return;
         };
-        if path.starts_with(".heroku/") {
+        let built = is_built(self.files, &path);
+        if built == Some(true) {
             self.read.partly = true;
             return;
         }
@@ -423,6 +424,8 @@ impl<'f> Walk<'f> {
             return;
         };
         if paths.is_empty() && relative {
+            self.read.partly = true;
+        } else if paths.is_empty() && built.is_none() {
             self.read.partly = true;
         } else if paths.is_empty() && !optional && applies == Applies::Yes {
             let finding = Finding::fatal(

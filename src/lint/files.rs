@@ -39,6 +39,24 @@ pub(super) fn is_template(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, ending)| ending == "php")
 }
 
+/// Folders that a build fills: what is in them is no part of a commit.
+const BUILT: [&str; 4] = ["vendor/", "node_modules/", "bower_components/", ".heroku/"];
+
+/// Whether the build puts a file there that the commit does not have: `None` when it may.
+pub(super) fn is_built(files: &dyn Files, path: &str) -> Option<bool> {
+    if BUILT.iter().any(|folder| path.starts_with(folder)) {
+        return Some(true);
+    }
+    let says = |name: &str, words: &[&str]| match files.text(name) {
+        Text::There(text) => words.iter().any(|word| text.contains(word)),
+        Text::Absent => false,
+        Text::Unknown => true,
+    };
+    let may = says("composer.json", &["\"compile\"", "install-cmd"])
+        || says("package.json", &["\"build\"", "heroku-postbuild", "heroku-prebuild"]);
+    if may { None } else { Some(false) }
+}
+
 /// Whether `name` fits a pattern of `*` and `?`.
 pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());

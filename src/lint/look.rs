@@ -2,7 +2,7 @@
 
 use super::apache::{Reader, Walk};
 use super::command::{Fpm, Server, Word, started_at};
-use super::files::{Files, Text, inside, is_template};
+use super::files::{Files, Text, inside, is_built, is_template};
 use super::finding::Finding;
 use super::procfile::{self, Process};
 use super::settings::{self, Wiki};
@@ -171,17 +171,26 @@ fn there(
     word: &Word,
     looked: &mut Looked,
 ) -> Option<(String, String)> {
-    let found = inside(&word.text).map(|path| (files.text(&path), path));
-    match found {
-        Some((Text::There(text), path)) => return Some((path, text)),
-        Some((Text::Unknown, _)) => return None,
-        Some((Text::Absent, _)) | None => {}
+    let path = inside(&word.text);
+    match path.as_ref().map(|path| files.text(path)) {
+        Some(Text::There(text)) => return Some((path?, text)),
+        Some(Text::Unknown) => return None,
+        Some(Text::Absent) | None => {}
+    }
+    let built = path.map_or(Some(false), |path| is_built(files, &path));
+    if built == Some(true) {
+        return None;
     }
     let message = format!(
         "`{}`, which `-{letter}` names, is not among the app's files: every dyno crashes at its start",
         word.text
     );
-    let finding = Finding::fatal("missing-file", source, word.span, message).label("not there");
+    let finding = if built.is_some() {
+        Finding::fatal("missing-file", source, word.span, message)
+    } else {
+        Finding::warning("missing-file", source, word.span, format!("{message}, unless the build makes it"))
+    }
+    .label("not there");
     looked.findings.push(finding.help("commit the file with the Procfile, or take the option out"));
     None
 }
@@ -269,6 +278,12 @@ mod tests {
             ["E missing-file Procfile:1"]
         );
         assert!(told(&[("Procfile", "web: heroku-php-apache2 -C $CONF\n")]).is_empty());
+        assert!(told(&[("Procfile", "web: heroku-php-apache2 -C vendor/x/a.conf\n")]).is_empty());
+        let made = [
+            ("Procfile", "web: heroku-php-nginx -C a.conf\n"),
+            ("composer.json", r#"{"scripts":{"compile":"x"}}"#),
+        ];
+        assert_eq!(told(&made), ["W missing-file Procfile:1"]);
         assert_eq!(told(&[("Procfile", "web: heroku-php-apache2 w/\n")]), ["W document-root Procfile:1"]);
         assert!(told(&[("Procfile", "web: heroku-php-apache2 w/\n"), ("w/index.php", "")]).is_empty());
         assert!(told(&[("Procfile", "web: heroku-php-apache2 ./\n")]).is_empty());
