@@ -106,6 +106,7 @@ impl Action for Logs {
                 again: left.min(Duration::from_secs(1)).max(Duration::from_millis(50)),
             });
         }
+        scene.observer.check_log();
         Ok(Next::Done(told(&scene.observer.log_tally(progress.began), self.time())))
     }
 }

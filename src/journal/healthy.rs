@@ -65,6 +65,8 @@ mod tests {
             database: DatabaseReading::Unknown(String::new()),
             dynos: Reading::Unknown(String::new()),
             pages: Reading::Unknown(String::new()),
+            logs: Reading::not_asked(),
+            jobs: Reading::not_asked(),
         };
         Event::Sample { sample: Box::new(sample), metrics, usage: Some(usage) }
     }

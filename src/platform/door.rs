@@ -62,6 +62,11 @@ impl Observer {
         self.log.reading()
     }
 
+    /// Counts what the log has kept and its stream has not brought; nothing unless it is followed.
+    pub fn check_log(&self) {
+        self.log.check(&*self.heroku, &*self.clock);
+    }
+
     /// What the app's log said since `since`, to the second; nothing unless it is followed.
     pub fn log_tally(&self, since: Moment) -> LogTally {
         self.log.tally(since)

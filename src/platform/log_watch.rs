@@ -90,6 +90,8 @@ struct State {
     /// Times and texts of the newest lines, and how often each.
     order: VecDeque<u64>,
     known: HashMap<u64, u32>,
+    /// How many there have been.
+    remembered: u64,
     /// The newest time that was seen.
     last: String,
     /// When the first session was made: what is older in a stream's history is not of this run.
@@ -185,10 +187,44 @@ impl LogWatch {
         self.state().broken = Some(why);
     }
 
+    /// Reads what the log has kept of the newest lines, and counts those that the stream has not brought: a connection
+    /// that is dead without saying so looks like a silent log.
+    pub(in crate::platform) fn check(&self, heroku: &dyn HerokuReads, clock: &dyn Clock) {
+        if !self.state().begun {
+            return;
+        }
+        if let Ok(lines) = heroku.recent_logs(HISTORY, None) {
+            self.catch_up(clock.now(), &lines);
+        }
+    }
+
+    fn catch_up(&self, now: Moment, lines: &[LogLine]) {
+        let mut state = self.state();
+        state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
+        state.joined = false;
+        state.to_repeat = state.known.clone();
+        let before = state.remembered;
+        drop(state);
+        for line in lines {
+            self.take(now, line, false);
+        }
+        // What was counted here may be on its way through the stream.
+        let mut state = self.state();
+        let new = usize::try_from(state.remembered - before).unwrap_or(REMEMBERED);
+        let mut to_repeat = HashMap::new();
+        for hash in state.order.iter().rev().take(new) {
+            *to_repeat.entry(*hash).or_default() += 1;
+        }
+        (state.to_repeat, state.joined) = (to_repeat, true);
+        state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
+    }
+
     /// Takes in one line; the `first` one is history that was asked for.
     fn take(&self, now: Moment, line: &LogLine, first: bool) {
         let mut hasher = DefaultHasher::new();
-        (&line.at, &line.source, &line.process, &line.message).hash(&mut hasher);
+        // As much of it as every way to it gives.
+        let shown = super::heroku::shortened(line.clone());
+        (&shown.at, &shown.source, &shown.process, &shown.message).hash(&mut hasher);
         let hash = hasher.finish();
         let mut state = self.state();
         let mut gap = false;
@@ -219,6 +255,7 @@ impl State {
             at.clone_into(&mut self.last);
         }
         *self.known.entry(hash).or_default() += 1;
+        self.remembered += 1;
         self.order.push_back(hash);
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
@@ -355,6 +392,26 @@ mod tests {
                 .starts_with("2026-11-23T10:00:00.000004+00:00 app[web.1]: SQL")
         );
         assert_eq!(watch.reading(), Reading::Measured(LogReading::default()), "silence is known");
+    }
+
+    #[test]
+    fn what_a_dead_stream_did_not_bring_is_caught_up_with_and_counted_once() {
+        let watch = watch();
+        watch.take(Moment(1000), &full(2), false);
+        let before = LogLine { at: "2026-11-23T09:00:00+00:00".into(), ..full(1) };
+        let kept = [before, full(2), full(3), full(4)];
+        watch.catch_up(Moment(9000), &kept);
+        assert_eq!((watch.tally(Moment(0)).errors, watch.tally(Moment(0)).gaps), (3, 0));
+        // The stream was not dead but late.
+        for at in [3, 4, 5] {
+            watch.take(Moment(9500), &full(at), false);
+        }
+        watch.catch_up(Moment(9900), &[full(3), full(4), full(5)]);
+        assert_eq!((watch.tally(Moment(0)).errors, watch.tally(Moment(0)).gaps), (4, 0));
+        let long = LogLine { message: format!("SQLSTATE[HY000] [1040] {}", "x".repeat(2000)), ..full(6) };
+        watch.take(Moment(9950), &long, false);
+        watch.catch_up(Moment(9960), &[full(5), crate::platform::heroku::shortened(long)]);
+        assert_eq!(watch.tally(Moment(0)).errors, 5, "a line that was cut is the same line");
     }
 
     #[test]

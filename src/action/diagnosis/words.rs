@@ -234,6 +234,8 @@ mod tests {
             }),
             dynos: Reading::Unknown(String::new()),
             pages: Reading::Unknown(String::new()),
+            logs: Reading::not_asked(),
+            jobs: Reading::not_asked(),
         };
         let session = |id| DatabaseSession {
             id,
@@ -266,6 +268,7 @@ mod tests {
             release: 12,
             created_at: "2026-11-23T10:00:05Z".into(),
             updated_at: "2026-11-23T10:00:15Z".into(),
+            command: String::new(),
         };
         Found {
             now,

@@ -25,8 +25,9 @@ pub fn logs(world: &Arc<World>, secret: &str, events: bool, request: tiny_http::
     loop {
         for line in lines {
             if cut() {
-                // In the middle of a chunk: the connection breaks.
-                write!(out, "{:x}\r\n{}", line.len(), line.get(..10).unwrap_or_default())?;
+                // What comes next is no chunk: to the client the connection broke.
+                let half = line.get(..10).unwrap_or_default();
+                write!(out, "{:x}\r\n{half}\r\nzz\r\n", half.len())?;
                 return out.flush();
             }
             let text = if events { format!("data: {line}\n\n") } else { format!("{line}\n") };

@@ -27,8 +27,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const PAGE_TIMEOUT: Duration = READ_TIMEOUT;
 /// Bound of a change. What was sent may land until then, and a little later: the settle rule waits that long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a stream of the log may be silent: then it is opened again, lest it is dead.
-const SILENCE: Duration = Duration::from_secs(300);
+/// How long a stream of the log may be silent: then it is opened again, lest it is dead. Pages that are probed are in
+/// the log, so that a whole minute of silence is rare.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Tries of a read, the first included.
 const TRIES: u32 = 3;
 /// Largest body that is read, in bytes.
