@@ -230,10 +230,12 @@ impl LogWatch {
         let mut gap = false;
         // Only in history: clocks of later lines are not judged.
         let old = (first || state.repeats_until.is_some()) && line.at < state.floor;
+        // History that reaches back to before the run leaves nothing out.
+        state.joined |= old;
         if let Some(until) = &state.repeats_until {
             if line.at > *until {
                 // The repetition is over. Nothing known among it, though something was: lines may be missing between.
-                gap = !state.joined && !state.order.is_empty();
+                gap = !state.joined && !state.to_repeat.is_empty();
                 state.repeats_until = None;
                 state.to_repeat.clear();
             } else if let Some(left) = state.to_repeat.get_mut(&hash).filter(|left| **left > 0) {
@@ -432,6 +434,18 @@ mod tests {
         };
         watch.take(Moment(9000), &overflow, false);
         assert_eq!(watch.tally(Moment(0)).lost, 17);
+    }
+
+    #[test]
+    fn history_that_reaches_back_to_before_the_run_leaves_nothing_out() {
+        let watch = watch();
+        watch.broke("cut at its first line".into());
+        watch.opened("2026-11-23T10:00:09Z");
+        let before = LogLine { at: "2026-11-23T09:59:59+00:00".into(), ..full(1) };
+        for line in [before, full(7), full(8)] {
+            watch.take(Moment(5000), &line, false);
+        }
+        assert_eq!((watch.tally(Moment(0)).errors, watch.tally(Moment(0)).gaps), (2, 0));
     }
 
     #[test]

@@ -345,6 +345,7 @@ mod tests {
             release,
             created_at: at(seconds).to_string(),
             updated_at: at(seconds).to_string(),
+            command: String::new(),
         }
     }
 
