@@ -9,6 +9,8 @@ mod commands;
 mod edit;
 #[path = "guide/jobs.rs"]
 mod jobs;
+#[path = "guide/people.rs"]
+mod people;
 #[path = "guide/platform.rs"]
 mod platform;
 #[path = "guide/promises.rs"]
@@ -25,6 +27,7 @@ const AREAS: &[(&str, &str)] = &[
     ("commands", include_str!("guide/commands.rs")),
     ("jobs", include_str!("guide/jobs.rs")),
     ("edit", include_str!("guide/edit.rs")),
+    ("people", include_str!("guide/people.rs")),
     ("traps", include_str!("guide/traps.rs")),
     ("platform", include_str!("guide/platform.rs")),
     ("promises", include_str!("guide/promises.rs")),

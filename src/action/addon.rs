@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{heroku, quoted};
 use super::cost::{self, Bound};
 use super::forecast;
 use super::param::{Bindings, Param, whole};
@@ -446,6 +447,20 @@ impl Action for Addon {
             faults.push(Diagnostic::error(up_to.text.span, why).help("dollars a month: `$50`"));
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        if self.create.is_some() {
+            let name = text(self.name.as_ref());
+            let name = if name.is_empty() { name } else { format!(" --name {}", quoted(&name)) };
+            let plan = text(self.create.as_ref());
+            return vec![
+                heroku(app, &format!("addons:create {}{name}", quoted(&plan))),
+                heroku(app, "addons   # until its state is created"),
+            ];
+        }
+        vec![heroku(app, &format!("addons:upgrade {} {}", quoted(&text(self.change.as_ref())), quoted(&text(self.to.as_ref()))))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

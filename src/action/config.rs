@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{heroku, quoted};
 use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::{RELEASE_TAKES, Released, await_release, await_replaced, before_release, missing_release};
@@ -333,6 +334,29 @@ impl Action for Config {
             faults = self.name_faults();
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let word = |param: &Param<String>| param.or(String::new());
+        let mut lines = Vec::new();
+        let set = self.set.iter().map(|(name, value)| format!("{}={}", name.value, quoted(&word(value))));
+        let from = self.from_env.iter().map(|(name, variable)| format!("{}=\"${}\"", name.value, word(variable)));
+        let set: Vec<_> = set.chain(from).collect();
+        if !set.is_empty() {
+            lines.push(heroku(app, &format!("config:set {}", set.join(" "))));
+        }
+        if !self.unset.is_empty() {
+            let names: Vec<_> = self.unset.iter().map(|name| quoted(&word(name))).collect();
+            lines.push(heroku(app, &format!("config:unset {}", names.join(" "))));
+        }
+        if let Some(version) = &self.as_of {
+            let names: Vec<_> = self.restore.iter().map(|name| quoted(&word(name))).collect();
+            lines.push(format!("# put back {} as release v{} had them:", names.join(", "), version.or(0)));
+            lines.push(heroku(app, &format!("releases:info v{} --json", version.or(0))));
+            lines.push(heroku(app, "config:set NAME=VALUE"));
+        }
+        lines
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::{filled, remarks};
 use super::question::{Answer, Question};
+use super::param::Bindings;
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
 use super::verb::{Action, Done, Next, Output, Preview, Verb};
@@ -47,6 +49,11 @@ impl Action for Confirm {
 
     fn texts(&self) -> Vec<&Spanned<String>> {
         vec![&self.question]
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = app;
+        remarks(&format!("ask: {}", filled(&self.question, bindings)))
     }
 
     fn preview(&self, _: &Scene<'_>) -> Result<Preview, Failure> {

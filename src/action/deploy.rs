@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{filled, heroku};
 use super::deploy_files::judge;
 use super::forecast;
 use super::param::{Bindings, Param};
@@ -143,6 +144,25 @@ impl Action for Deploy {
             faults.push(Diagnostic::error(self.message.span, "the commit's message is empty"));
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let path = |(path, _): &(Param<String>, bool)| quoted(&path.or(String::new()));
+        let must: Vec<_> = self.add.iter().filter(|(_, optional)| !optional).map(path).collect();
+        let may = self.add.iter().filter(|(_, optional)| *optional).map(path);
+        let mut lines = Vec::new();
+        if !must.is_empty() {
+            lines.push(format!("git add -- {}", must.join(" ")));
+        }
+        lines.extend(may.map(|path| format!("git add -- {path}   # there may be none")));
+        if !self.add.is_empty() {
+            lines.push("git diff --cached --stat   # nothing else may be staged".to_owned());
+            let message = filled(&self.message, bindings);
+            lines.push(format!("git commit -m {}", quoted(&message)));
+        }
+        lines.push(format!("git push heroku HEAD:{}", quoted(&self.branch.or("master".to_owned()))));
+        lines.push(heroku(app, "ps:wait"));
+        lines
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{measure, sql};
 use super::diagnosis::{Asked, Growth, Report, gather, is_enough};
+use super::param::Bindings;
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Reading, Shape};
 use super::verb::{Action, Done, Next, Output, Preview, Status, Verb};
@@ -56,6 +58,14 @@ impl Action for Diagnose {
 
     fn only_looks(&self) -> bool {
         true
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let mut lines = measure(crate::health::Metric::Usage, app);
+        lines.push(sql("SELECT user, SUBSTRING_INDEX(host, ':', 1) host, command, state, COUNT(*) sessions, MAX(time) oldest_s FROM information_schema.processlist GROUP BY 1, 2, 3, 4 ORDER BY sessions DESC LIMIT 20"));
+        lines.push("# sleepers that grow: a leak; running statements: load; one state for all: a lock; other users: not ours".to_owned());
+        lines
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::quoted;
 use super::edit_lint::Crashes;
 use super::edit_operation::{EDIT, Wanted};
 use super::edit_undo::{PUT_BACK, places};
@@ -328,6 +329,11 @@ impl Action for Edit {
             }
         }
         faults
+    }
+
+    fn by_hand(&self, _: &str, _: &Bindings) -> Vec<String> {
+        let file = quoted(&self.file.or(String::new()));
+        vec![format!("\"${{EDITOR:-vi}}\" {file}   # what is written above"), format!("git diff -- {file}")]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::page;
 use super::param::{Bindings, Param, bind_some};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, optional, required};
@@ -191,6 +192,11 @@ impl Action for Http {
 
     fn patience(&self) -> Duration {
         PATIENCE
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = (app, bindings);
+        vec![page(&self.url.or("/".to_owned()))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

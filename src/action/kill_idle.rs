@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::sql;
 use super::forecast;
 use super::kill_limits::KillLimits;
 use super::param::{Bindings, Param};
@@ -198,6 +199,18 @@ impl Action for KillIdle {
         }
         self.limits.clone_from(&bindings.kills);
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = (app, bindings);
+        let KillRule { idle, at_most, protect } = self.rule();
+        let idle = idle.as_secs().max(1);
+        let protect = protect.iter().map(|user| format!(" AND user <> '{}'", user.replace('\'', "''")));
+        let select = format!(
+            "SELECT CONCAT('KILL SOFT ', id, ';') FROM information_schema.processlist WHERE command = 'Sleep' AND time >= {idle} AND user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1){} AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT {at_most}",
+            protect.collect::<String>()
+        );
+        vec![format!("{} | database --force   # refused with 1040: restart the dynos first", sql(&select).replacen("database -e", "database -N -e", 1))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

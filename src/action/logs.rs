@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::heroku;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
@@ -85,6 +86,11 @@ impl Action for Logs {
 
     fn patience(&self) -> Duration {
         self.time() + OPENING
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        vec![format!("timeout {} {}", self.time.or(Duration::from_secs(60)).as_secs(), heroku(app, "logs --tail"))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::forecast;
+use super::by_hand::heroku;
 use super::param::{Bindings, Param};
 use super::proof::patient;
 use super::scene::{Failure, Progress, Scene};
@@ -88,6 +89,12 @@ impl Action for Maintenance {
             faults.push(fault.help("`on` or `off`"));
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let mode = self.mode.or("on".to_owned());
+        vec![heroku(app, &format!("maintenance:{mode}"))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

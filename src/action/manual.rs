@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{filled, remarks};
 use super::input::{INPUT, InputSpec};
 use super::param::{Bindings, Param};
 use super::question::{Answer, Deed, Question, Takes};
@@ -194,6 +195,17 @@ impl Action for Manual {
             deadline.bind_within(bindings, &(SHORTEST..=LONGEST), &mut faults);
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = app;
+        let mut lines = remarks(&filled(&self.instructions, bindings));
+        lines.extend(self.url.iter().flat_map(|url| remarks(&format!("at {}", filled(url, bindings)))));
+        if let Some(answer) = &self.answer {
+            let about = answer.about.clone().unwrap_or_else(|| "the answer".to_owned());
+            lines.extend(remarks(&format!("note for later steps: {about}")));
+        }
+        lines
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

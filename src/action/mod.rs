@@ -5,6 +5,7 @@
 //! actuator, print, wait, or know which runbook it stands in.
 
 mod addon;
+mod by_hand;
 mod check;
 mod config;
 mod confirm;
@@ -44,6 +45,7 @@ mod verb;
 mod verify;
 mod wait;
 
+pub use by_hand::{measure, preamble};
 pub use diagnosis::NAMED as RECOMMENDED;
 pub use fleet::budget_of;
 pub(crate) use input::INPUT;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{filled as fixed, heroku};
 use super::forecast;
 use super::param::{Bindings, Param, bind_some, sole_template};
 use super::scene::{Failure, Progress, Scene};
@@ -261,6 +262,19 @@ impl Action for OneOff {
             }
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let words: Vec<_> = self
+            .command
+            .iter()
+            .map(|text| fixed(text, bindings))
+            .map(|text| if self.is_text { text } else { quoted(&text) })
+            .collect();
+        let env = self.env.iter().map(|(name, value)| format!(" --env {}", quoted(&format!("{name}={}", fixed(value, bindings)))));
+        let size = self.size.as_ref().map_or(String::new(), |size| format!(" --size {}", quoted(&size.or(String::new()))));
+        let options: String = env.chain(std::iter::once(size)).collect();
+        vec![format!("{} -- {}", heroku(app, "run --exit-code").replacen("run --exit-code", &format!("run --exit-code{options}"), 1), words.join(" "))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

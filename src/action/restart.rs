@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::{heroku, quoted};
 use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::{Wanted, await_replaced, triples};
@@ -150,6 +151,16 @@ impl Action for Restart {
             faults.push(fault.help("write `all`, a process type such as `web`, or one dyno such as `web.1`"));
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let dynos = self.dynos.or("all".to_owned());
+        vec![match dynos.as_str() {
+            "all" => heroku(app, "ps:restart"),
+            one if one.contains('.') => heroku(app, &format!("ps:restart -d {}", quoted(one))),
+            kind => heroku(app, &format!("ps:restart -p {}", quoted(kind))),
+        }]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

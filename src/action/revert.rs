@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::quoted;
 use super::deploy::stat_line;
 use super::forecast;
 use super::param::{Bindings, Param};
@@ -81,6 +82,11 @@ impl Action for Revert {
         let mut faults = Vec::new();
         self.commit.bind(bindings, &mut faults);
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = (app, bindings);
+        vec![format!("git revert --no-edit {}", quoted(&self.commit.or("HEAD".to_owned())))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{heroku, quoted};
 use super::deploy::stat_line;
 use super::forecast;
 use super::param::{Bindings, Param};
@@ -118,6 +119,20 @@ impl Action for Rollback {
             }
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        if self.method.or("revert".to_owned()) == "release" {
+            let to = self.to.as_ref().map_or(String::new(), |to| format!(" v{}", to.or(0)));
+            return vec![heroku(app, "releases"), heroku(app, &format!("releases:rollback{to}"))];
+        }
+        let branch = self.branch.or("master".to_owned());
+        vec![
+            "git revert --no-edit HEAD   # HEAD is to be the commit that is live".to_owned(),
+            format!("git push heroku HEAD:{}", quoted(&branch)),
+            heroku(app, "ps:wait"),
+        ]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::forecast;
+use super::by_hand::{filled, quoted};
 use super::outputs;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
@@ -112,6 +113,12 @@ impl Action for Run {
             );
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = app;
+        let words: Vec<_> = self.argv.iter().map(|text| quoted(&filled(text, bindings))).collect();
+        vec![words.join(" ")]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

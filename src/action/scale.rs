@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_hand::{heroku, quoted};
 use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::{crash, patient, triples};
@@ -143,6 +144,12 @@ impl Action for Scale {
             from.bind_within(bindings, &(0..=100), &mut faults);
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let kind = self.kind.or("web".to_owned());
+        vec![heroku(app, &format!("ps:scale {}={}", quoted(&kind), self.to.or(1)))]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::sql;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
@@ -109,6 +110,11 @@ impl Action for Sql {
             }
         }
         faults
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = (app, bindings);
+        self.query().map(|query| sql(&query.statement())).into_iter().collect()
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

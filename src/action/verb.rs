@@ -73,6 +73,13 @@ pub trait Action: std::fmt::Debug + Send + Sync {
         Duration::ZERO
     }
 
+    /// What a person types instead, each line a command or a remark (`# …`); a condition that is the whole action is
+    /// written by whoever asks. Values that are bound stand in place, secrets as `$VARIABLES`.
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = (app, bindings);
+        Vec::new()
+    }
+
     /// What the step would do, from live state, without changing anything. Doubles as the preflight of a real run: a
     /// failure here ends the run before any change (exit 9).
     ///

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::by_hand::{measure, page};
 use super::param::{Bindings, Param, Ratio, bind_some};
 use super::promises::{Demands, Figures, PagesDemand, Promise, Word, judge};
 use super::scene::{Failure, Progress, Scene};
@@ -424,6 +425,18 @@ impl Action for Verify {
     fn patience(&self) -> Duration {
         let time = if self.baseline { self.within() } else { self.settle() + self.soak() + OVERTIME };
         time + Duration::from_secs(60)
+    }
+
+    fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
+        let _ = bindings;
+        let mut lines = measure(crate::health::Metric::Usage, app);
+        let paths = self.paths.first().map_or_else(|| "/".to_owned(), |path| path.or("/".to_owned()));
+        lines.push(format!("for i in $(seq {REQUESTS}); do {}; done", page(&paths)));
+        lines.extend(measure(crate::health::Metric::LogsErrors, app));
+        if !self.baseline {
+            lines.push("# against the figures of before: usage, the middle and the slowest page, no such line in the log; again after the soak".to_owned());
+        }
+        lines
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use super::by_hand;
 use super::library;
 use super::list::inputs;
-use super::output::{beside, data, page_width, talk};
+use super::output::{Stop, beside, data, page_width, talk};
+use super::run::pairs;
+use super::target::app_named;
 use crate::action::Bindings;
 use crate::expr::Template;
 use crate::expr::units::write_duration;
-use crate::plan::{AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Step, check};
+use crate::plan::{
+    AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Plan, PlanRecord, Step, Target, bind_inputs, build, check,
+};
 use crate::reporter::wrap;
 use crate::source::{Node, NodeKind, render};
 use crate::spec::{BodySpec, StepSpec};
@@ -20,6 +25,18 @@ pub(super) struct ExplainArgs {
     /// Folder of runbooks, read before the embedded ones [default: ./runbooks].
     #[arg(long, value_name = "DIR")]
     runbooks: Option<PathBuf>,
+    /// Print the heroku, git and mysql commands that do the same, with their values: for when this tool cannot.
+    #[arg(long)]
+    by_hand: bool,
+    /// The app that the commands name [env: HEROKU_APP] [default: that of the one heroku remote].
+    #[arg(long, short = 'a', value_name = "APP", requires = "by_hand")]
+    app: Option<String>,
+    /// Set an input.
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "by_hand")]
+    set: Vec<String>,
+    /// The app's git working tree.
+    #[arg(short = 'C', value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
 }
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
@@ -31,6 +48,16 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
         }
     };
     match check(&source) {
+        Ok(checked) if args.by_hand => match bound(args, &checked) {
+            Ok(plan) => {
+                data(&by_hand::page(&checked.runbook, &plan, page_width()));
+                0
+            }
+            Err(stop) => {
+                talk(&stop.text);
+                stop.code
+            }
+        },
         Ok(checked) => {
             data(&page(&checked, page_width()));
             0
@@ -40,6 +67,27 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
             3
         }
     }
+}
+
+/// The plan with the inputs and the app that were given. Nothing is asked: where no app is known, none is named.
+fn bound(args: &ExplainArgs, checked: &Checked) -> Result<Plan, Stop> {
+    let usage = |faults: Vec<String>| Stop::new(2, format!("error: {}", faults.join("\nerror: ")));
+    let inputs = checked.runbook.inputs.iter().filter(|input| input.default.is_none());
+    let mut set = pairs(&args.set)?;
+    for input in inputs.filter(|input| !args.set.iter().any(|set| set.starts_with(&format!("{}=", input.name.value)))) {
+        // Without a value the page shows one of its kind.
+        set.push((input.name.value.clone(), input.specimen().to_string()));
+    }
+    let inputs = bind_inputs(&checked.runbook.inputs, &set).map_err(usage)?;
+    let target = Target {
+        app: app_named(args.app.as_deref(), &args.folder).unwrap_or_default(),
+        // Its conditions stand as they are written.
+        database: Some("database".to_owned()),
+        ..Target::default()
+    };
+    build(PlanRecord { inputs, target, ..checked.plan.record.clone() }).map_err(|faults| {
+        usage(faults.into_iter().map(|fault| fault.message).collect())
+    })
 }
 
 fn page(checked: &Checked, width: usize) -> String {
@@ -106,8 +154,6 @@ fn explain_step(
     width: usize,
 ) {
     let pad = " ".repeat(indent);
-    let id = step.repeats.as_ref().unwrap_or(&step.id);
-    let spec = specs.iter().find(|spec| spec.id.value == *id);
     let head = if step.name == step.id {
         format!("**{}**", step.id)
     } else {
@@ -115,13 +161,7 @@ fn explain_step(
     };
     out.push_str(&beside(&format!("{pad}{number}"), &head, indent + 3, width));
     let mut line = |text: String| out.push_str(&beside(&format!("{pad}   -"), &text, indent + 5, width));
-    if let Some(BodySpec::Verb(verb)) = spec.map(|spec| &spec.body) {
-        let given = flow(&verb.node, &step.bindings);
-        let given = if given.is_empty() {
-            verb.entry.name.to_owned()
-        } else {
-            format!("{}: {given}", verb.entry.name)
-        };
+    if let Some(given) = written(step, specs) {
         line(format!("`{given}`"));
     }
     if let Some(when) = &step.when {
@@ -183,13 +223,27 @@ fn explain_step(
     }
     if let Body::Ladder(ladder) = &step.body {
         line(format!("ends at the first rung after which {}", gate_words(&ladder.gate)));
-        let rungs = match spec.map(|spec| &spec.body) {
-            Some(BodySpec::Ladder(ladder)) => ladder.rungs.as_slice(),
-            _ => &[],
-        };
+        let rungs = rungs_of(step, specs);
         for (index, rung) in ladder.rungs.iter().enumerate() {
             explain_step(out, rung, rungs, &format!("{}.", index + 1), indent + 3, width);
         }
+    }
+}
+
+/// A step's verb as its file writes it, with the inputs put in.
+pub(super) fn written(step: &Step, specs: &[StepSpec]) -> Option<String> {
+    let id = step.repeats.as_ref().unwrap_or(&step.id);
+    let BodySpec::Verb(verb) = &specs.iter().find(|spec| spec.id.value == *id)?.body else { return None };
+    let given = flow(&verb.node, &step.bindings);
+    let name = verb.entry.name;
+    Some(if given.is_empty() { name.to_owned() } else { format!("{name}: {given}") })
+}
+
+/// The rungs of a ladder as its file writes them.
+pub(super) fn rungs_of<'s>(step: &Step, specs: &'s [StepSpec]) -> &'s [StepSpec] {
+    match specs.iter().find(|spec| spec.id.value == step.id).map(|spec| &spec.body) {
+        Some(BodySpec::Ladder(ladder)) => &ladder.rungs,
+        _ => &[],
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod app_files;
 mod audit;
+mod by_hand;
 mod check;
 mod credentials;
 mod diagnose;

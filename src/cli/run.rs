@@ -211,7 +211,8 @@ fn emergency_of(args: &RunArgs, plan: &Plan) -> Result<Option<Emergency>, Stop> 
     Ok(Some(told))
 }
 
-fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
+/// What `--set NAME=VALUE` gives.
+pub(super) fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Stop> {
     set.iter()
         .map(|text| {
             text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {

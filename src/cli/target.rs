@@ -89,6 +89,14 @@ pub(super) fn app_of(args: &TargetArgs) -> Result<String, Stop> {
         .map_err(|error| Stop::new(9, format!("error: {error}")))
 }
 
+/// The app by name, as flag, environment or the one remote tell; nothing is asked of the network.
+pub(super) fn app_named(app: Option<&str>, folder: &std::path::Path) -> Option<String> {
+    let secrets = environment::secret_variables(None);
+    let from_environment = environment::text("HEROKU_APP");
+    let remotes = git::remotes(folder, &secrets);
+    choose_app(app, from_environment.as_deref(), None, &remotes, &environment::git_url()).ok()
+}
+
 /// Opens the world, or says why it cannot be.
 pub(super) fn open_target(
     args: &TargetArgs,

@@ -15,6 +15,7 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("run-jobs", include_str!("../../runbooks/run-jobs.yaml")),
     ("scale-down", include_str!("../../runbooks/scale-down.yaml")),
     ("scale-up", include_str!("../../runbooks/scale-up.yaml")),
+    ("schedule-jobs", include_str!("../../runbooks/schedule-jobs.yaml")),
     ("upgrade-plan", include_str!("../../runbooks/upgrade-plan.yaml")),
 ];
 

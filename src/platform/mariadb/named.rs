@@ -102,6 +102,14 @@ fn question(query: NamedQuery) -> Question {
     Question { sql: format!("{CAP}{sql}"), columns, value }
 }
 
+impl NamedQuery {
+    /// Its statement, for a person who asks it by hand.
+    pub fn statement(self) -> String {
+        let whole = question(self).sql;
+        whole.strip_prefix(CAP).unwrap_or(&whole).to_owned()
+    }
+}
+
 impl Session {
     /// Puts one.
     pub fn answer(&mut self, query: NamedQuery) -> Result<Answer, StatementFault> {
