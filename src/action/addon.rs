@@ -460,7 +460,14 @@ impl Action for Addon {
                 heroku(app, "addons   # until its state is created"),
             ];
         }
-        vec![heroku(app, &format!("addons:upgrade {} {}", quoted(&text(self.change.as_ref())), quoted(&text(self.to.as_ref()))))]
+        vec![heroku(
+            app,
+            &format!(
+                "addons:upgrade {} {}",
+                quoted(&text(self.change.as_ref())),
+                quoted(&text(self.to.as_ref()))
+            ),
+        )]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

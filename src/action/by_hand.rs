@@ -56,7 +56,9 @@ fn double(text: &str) -> String {
 pub(super) fn page(path: &str) -> String {
     let url = match path {
         whole if whole.contains("://") => quoted(whole),
-        path => format!("\"$site\"{}", quoted(path.trim_start_matches('/'))).replace("\"$site\"''", "\"$site\""),
+        path => {
+            format!("\"$site\"{}", quoted(path.trim_start_matches('/'))).replace("\"$site\"''", "\"$site\"")
+        }
     };
     format!("curl -sS -o /dev/null -w '%{{http_code}} in %{{time_total}} s\\n' {url}")
 }
@@ -118,7 +120,11 @@ mod tests {
         assert_eq!(heroku("wiki", "ps"), "heroku ps --app wiki");
         assert_eq!(heroku("", "ps"), "heroku ps --app \"$APP\"");
         assert_eq!(sql("SHOW STATUS LIKE 'a$b`c'"), "database -e \"SHOW STATUS LIKE 'a\\$b\\`c'\"");
-        assert!(page("/").ends_with(" \"$site\"") && page("/a b").ends_with(" \"$site\"'a b'"), "{}", page("/a b"));
+        assert!(
+            page("/").ends_with(" \"$site\"") && page("/a b").ends_with(" \"$site\"'a b'"),
+            "{}",
+            page("/a b")
+        );
         assert_eq!(remarks("one\ntwo\u{1b}[m"), ["# one", "# two\\x1b[m"]);
         for metric in Metric::ALL {
             assert!(!measure(metric, "wiki").is_empty(), "{metric:?}");

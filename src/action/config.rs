@@ -341,7 +341,8 @@ impl Action for Config {
         let word = |param: &Param<String>| param.or(String::new());
         let mut lines = Vec::new();
         let set = self.set.iter().map(|(name, value)| format!("{}={}", name.value, quoted(&word(value))));
-        let from = self.from_env.iter().map(|(name, variable)| format!("{}=\"${}\"", name.value, word(variable)));
+        let from =
+            self.from_env.iter().map(|(name, variable)| format!("{}=\"${}\"", name.value, word(variable)));
         let set: Vec<_> = set.chain(from).collect();
         if !set.is_empty() {
             lines.push(heroku(app, &format!("config:set {}", set.join(" "))));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::by_hand::{filled, remarks};
-use super::question::{Answer, Question};
 use super::param::Bindings;
+use super::question::{Answer, Question};
 use super::scene::{Failure, Progress, Scene};
 use super::shape::{Kind, Reading, Shape, required};
 use super::verb::{Action, Done, Next, Output, Preview, Verb};

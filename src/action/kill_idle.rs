@@ -210,7 +210,10 @@ impl Action for KillIdle {
             "SELECT CONCAT('KILL SOFT ', id, ';') FROM information_schema.processlist WHERE command = 'Sleep' AND time >= {idle} AND user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1){} AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT {at_most}",
             protect.collect::<String>()
         );
-        vec![format!("{} | database --force   # refused with 1040: restart the dynos first", sql(&select).replacen("database -e", "database -N -e", 1))]
+        vec![format!(
+            "{} | database --force   # refused with 1040: restart the dynos first",
+            sql(&select).replacen("database -e", "database -N -e", 1)
+        )]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

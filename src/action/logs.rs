@@ -90,7 +90,11 @@ impl Action for Logs {
 
     fn by_hand(&self, app: &str, bindings: &Bindings) -> Vec<String> {
         let _ = bindings;
-        vec![format!("timeout {} {}", self.time.or(Duration::from_secs(60)).as_secs(), heroku(app, "logs --tail"))]
+        vec![format!(
+            "timeout {} {}",
+            self.time.or(Duration::from_secs(60)).as_secs(),
+            heroku(app, "logs --tail")
+        )]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

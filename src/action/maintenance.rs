@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::forecast;
 use super::by_hand::heroku;
+use super::forecast;
 use super::param::{Bindings, Param};
 use super::proof::patient;
 use super::scene::{Failure, Progress, Scene};

@@ -271,10 +271,24 @@ impl Action for OneOff {
             .map(|text| fixed(text, bindings))
             .map(|text| if self.is_text { text } else { quoted(&text) })
             .collect();
-        let env = self.env.iter().map(|(name, value)| format!(" --env {}", quoted(&format!("{name}={}", fixed(value, bindings)))));
-        let size = self.size.as_ref().map_or(String::new(), |size| format!(" --size {}", quoted(&size.or(String::new()))));
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!(" --env {}", quoted(&format!("{name}={}", fixed(value, bindings)))));
+        let size = self
+            .size
+            .as_ref()
+            .map_or(String::new(), |size| format!(" --size {}", quoted(&size.or(String::new()))));
         let options: String = env.chain(std::iter::once(size)).collect();
-        vec![format!("{} -- {}", heroku(app, "run --exit-code").replacen("run --exit-code", &format!("run --exit-code{options}"), 1), words.join(" "))]
+        vec![format!(
+            "{} -- {}",
+            heroku(app, "run --exit-code").replacen(
+                "run --exit-code",
+                &format!("run --exit-code{options}"),
+                1
+            ),
+            words.join(" ")
+        )]
     }
 
     fn preview(&self, scene: &Scene<'_>) -> Result<Preview, Failure> {

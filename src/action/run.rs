@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::forecast;
 use super::by_hand::{filled, quoted};
+use super::forecast;
 use super::outputs;
 use super::param::{Bindings, Param};
 use super::scene::{Failure, Progress, Scene};

@@ -138,7 +138,11 @@ impl Page<'_> {
                 self.commands(indent + 3, &lines);
             }
             Body::Ladder(ladder) => {
-                self.gate(indent, "look first, and after each of these; stop at the first after which it holds", &ladder.gate);
+                self.gate(
+                    indent,
+                    "look first, and after each of these; stop at the first after which it holds",
+                    &ladder.gate,
+                );
                 let specs = crate::cli::explain::rungs_of(step, specs);
                 for (index, rung) in ladder.rungs.iter().enumerate() {
                     self.step(rung, specs, &format!("{}.", index + 1), indent + 3);

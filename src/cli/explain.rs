@@ -12,7 +12,8 @@ use crate::action::Bindings;
 use crate::expr::Template;
 use crate::expr::units::write_duration;
 use crate::plan::{
-    AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Plan, PlanRecord, Step, Target, bind_inputs, build, check,
+    AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Plan, PlanRecord, Step, Target, bind_inputs, build,
+    check,
 };
 use crate::reporter::wrap;
 use crate::source::{Node, NodeKind, render};
@@ -74,7 +75,9 @@ fn bound(args: &ExplainArgs, checked: &Checked) -> Result<Plan, Stop> {
     let usage = |faults: Vec<String>| Stop::new(2, format!("error: {}", faults.join("\nerror: ")));
     let inputs = checked.runbook.inputs.iter().filter(|input| input.default.is_none());
     let mut set = pairs(&args.set)?;
-    for input in inputs.filter(|input| !args.set.iter().any(|set| set.starts_with(&format!("{}=", input.name.value)))) {
+    for input in
+        inputs.filter(|input| !args.set.iter().any(|set| set.starts_with(&format!("{}=", input.name.value))))
+    {
         // Without a value the page shows one of its kind.
         set.push((input.name.value.clone(), input.specimen().to_string()));
     }
@@ -85,9 +88,8 @@ fn bound(args: &ExplainArgs, checked: &Checked) -> Result<Plan, Stop> {
         database: Some("database".to_owned()),
         ..Target::default()
     };
-    build(PlanRecord { inputs, target, ..checked.plan.record.clone() }).map_err(|faults| {
-        usage(faults.into_iter().map(|fault| fault.message).collect())
-    })
+    build(PlanRecord { inputs, target, ..checked.plan.record.clone() })
+        .map_err(|faults| usage(faults.into_iter().map(|fault| fault.message).collect()))
 }
 
 fn page(checked: &Checked, width: usize) -> String {

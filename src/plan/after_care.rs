@@ -70,6 +70,7 @@ impl Builder<'_> {
             timeout: Duration::MAX,
             retry: None,
             on_failure: OnFailure::Stop,
+            cure: false,
             remedy: None,
             always: false,
             left_out: None,

@@ -65,15 +65,19 @@ fn going_on_by_hand() {
     ] {
         assert!(page.contains(wanted), "{wanted}:\n{page}");
     }
-    let secret = lab.status["database_url"].as_str().expect("a URL").split([':', '@']).nth(2).expect("a password");
+    let secret =
+        lab.status["database_url"].as_str().expect("a URL").split([':', '@']).nth(2).expect("a password");
     assert!(!page.contains(secret) && !page.contains("${{"), "{page}");
 
     // The shell takes its lines as they stand; `heroku` alone is played by a function.
     let lines = |wanted: &str| -> Vec<&str> {
         page.lines().map(str::trim).filter(|line| line.contains(wanted)).collect()
     };
-    let mut script = format!("heroku() {{ echo '{}'; }}\n", lab.status["database_url"].as_str().expect("a URL"));
-    for line in page.lines().skip_while(|line| !line.contains("url=$(")).take_while(|line| !line.trim().is_empty()) {
+    let mut script =
+        format!("heroku() {{ echo '{}'; }}\n", lab.status["database_url"].as_str().expect("a URL"));
+    for line in
+        page.lines().skip_while(|line| !line.contains("url=$(")).take_while(|line| !line.trim().is_empty())
+    {
         script.push_str(&format!("{}\n", line.trim()));
     }
     script.push_str(lines("Threads_connected")[0]);
@@ -84,7 +88,8 @@ fn going_on_by_hand() {
     let kill = by_hand.lines().map(str::trim).find(|line| line.contains("KILL SOFT")).expect("a line");
     script.push_str(&format!("sleep 2\n{kill}\n"));
     #[expect(clippy::disallowed_methods, reason = "the page's lines are pasted into a shell")]
-    let ran = Command::new("bash").args(["-ec", &script]).current_dir(&lab.wiki).output().expect("bash starts");
+    let ran =
+        Command::new("bash").args(["-ec", &script]).current_dir(&lab.wiki).output().expect("bash starts");
     let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && told.contains("Threads_connected"), "{told}\n{script}");
     let left: Option<u64> = lab
