@@ -240,6 +240,14 @@ impl Edit {
         Ok((edited, crashes.known()))
     }
 
+    /// What is still to be known when the edit is made: what was left, and what is wrong with the file.
+    fn still(&self, scene: &Scene<'_>) -> Vec<String> {
+        // It is said beside what was done; that it cannot be looked at now changes nothing of that.
+        let Ok(Found::Text(looked)) = self.look(scene) else { return Vec::new() };
+        let left = looked.edited.notes.into_iter().filter(|note| matches!(note, Note::Left(_)));
+        [told(&left.collect::<Vec<_>>()), looked.warnings].concat()
+    }
+
     /// The file must be the one whose edit was shown.
     fn unlike_agreed(&self, scene: &Scene<'_>, now: &str) -> Result<(), Failure> {
         let path = self.path();
@@ -367,6 +375,7 @@ impl Action for Edit {
             return Ok(Next::Done(Done {
                 summary: format!("{path} edited in {}; nothing is committed", places_words(hunks.len())),
                 outputs: outputs(hunks.len()),
+                notes: self.still(scene),
                 ..Done::default()
             }));
         }

@@ -243,7 +243,7 @@ impl Change<'_> {
             return Ok(Note::AlreadySo(format!("{name} is {to} already")));
         }
         match absent {
-            Absent::Leave => Ok(Note::Left(format!("{name} is not set: left so"))),
+            Absent::Leave => Ok(Note::AlreadySo(format!("{name} is not set: left so"))),
             Absent::Refuse => Err(Refusal::new(format!("{name} is not set"))),
             Absent::Add => self.put_in_force(name, to),
         }

@@ -211,7 +211,13 @@ fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::check;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use crate::action::{Failure, Made, Next, Progress, RunFacts, Scene, Status};
+    use crate::health::{Moment, Series};
+    use crate::plan::{AfterGate, Body, check};
+    use crate::platform::fake::{Leak, World};
     use crate::platform::{ConfigValue, DynoScope, KillRule};
     use crate::source::{Source, render};
 
@@ -337,5 +343,100 @@ mod tests {
         );
         let text = undo("r", "wiki", &[odd]).text.unwrap();
         assert!(text.contains("type: 'web: {to'"), "{text}");
+    }
+
+    const EDITS: &str = "runbook: 1
+name: edits
+summary: s
+steps:
+  - { id: one, edit: { file: LocalSettings.php, clean: true, edits: [{ set: $wgEnableUploads, to: false }, { drop: DBO_PERSISTENT }] } }
+  - { id: two, edit: { file: LocalSettings.php, edits: [{ set: $wgLogo, to: '''a \\ \"b\": c # d''' }] } }
+";
+
+    /// Does the steps of a runbook that edits, in the world.
+    fn carry_out(
+        text: &str,
+        world: &Arc<World>,
+        agreed: Vec<(String, String)>,
+    ) -> Result<Vec<Made>, Failure> {
+        let source = Source::new("edits", text);
+        let checked =
+            check(&source).unwrap_or_else(|faults| panic!("{}\n{text}", render(&source, &faults, false)));
+        let observer = world.observer();
+        let (metrics, outputs) = (BTreeMap::new(), BTreeMap::new());
+        let series = Series::new(std::time::Duration::from_secs(60), true);
+        let run = RunFacts { agreed_edits: agreed, ..RunFacts::default() };
+        let mut made = Vec::new();
+        for step in &checked.plan.steps {
+            let Body::Verb(action) = &step.body else { continue };
+            assert!(matches!(step.after, AfterGate::NotNeeded | AfterGate::None(_)), "a file has no gate");
+            let scene = Scene {
+                observer: &observer,
+                app: "wiki",
+                run: &run,
+                planned: &[],
+                metrics: &metrics,
+                series: &series,
+                outputs: &outputs,
+                bindings: &step.bindings,
+                now: Moment(0),
+                counts_from: Moment(0),
+                dry: false,
+                interactive: false,
+            };
+            match action.next(&scene, &Progress::default())? {
+                Next::Change { change, before } => {
+                    let effect = world.apply(&change);
+                    made.push(Made { change, before, effect, at: Moment(0) });
+                }
+                Next::Done(done) => assert_ne!(done.status, Status::Acted, "{done:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        Ok(made)
+    }
+
+    fn triples(made: &[Made]) -> Vec<(Change, Before, Effect)> {
+        made.iter().map(|made| (made.change.clone(), made.before.clone(), made.effect.clone())).collect()
+    }
+
+    #[test]
+    fn edits_of_a_file_are_put_back_to_the_byte_and_once() {
+        let world = World::new(Leak::Once);
+        let before = world.end().files;
+        let made = carry_out(EDITS, &world, Vec::new()).unwrap();
+        let after = world.end().files;
+        assert_eq!(made.len(), 2);
+        assert_ne!(before, after);
+        assert!(carry_out(EDITS, &world, Vec::new()).unwrap().is_empty(), "twice is once");
+
+        let text = undo("r", "wiki", &triples(&made)).text.unwrap();
+        assert_eq!(steps(&triples(&made)), (vec!["undo-1-edit".to_owned(), "undo-2-edit".to_owned()], 0));
+        let undone = carry_out(&text, &world, Vec::new()).unwrap();
+        assert_eq!((undone.len(), &world.end().files), (2, &before), "{text}");
+
+        // What the reverse of a commit has brought back is done already.
+        let mut with_commit = triples(&made);
+        let paths = vec!["LocalSettings.php".to_owned()];
+        let commit = Change::Commit { paths, message: "m".into() };
+        with_commit.push((commit, Before::default(), Effect::Committed { commit: "c".repeat(40) }));
+        assert_eq!(steps(&with_commit), (vec!["undo-1-commit".to_owned()], 0));
+        let first = undo("r", "wiki", &triples(&made[..1])).text.unwrap();
+        let fresh = World::new(Leak::Once);
+        assert!(carry_out(&first, &fresh, Vec::new()).unwrap().is_empty(), "the file is as it was before");
+    }
+
+    #[test]
+    fn an_edit_of_another_file_than_the_one_that_was_shown_is_refused() {
+        let world = World::new(Leak::Once);
+        let now = crate::edit::digest(&world.end().files["LocalSettings.php"]);
+        let one = EDITS.lines().filter(|line| !line.contains("id: two")).collect::<Vec<_>>().join("\n");
+        let agreed = |digest: &str| vec![("LocalSettings.php".to_owned(), digest.to_owned())];
+        let refused = carry_out(&one, &world, agreed("0")).unwrap_err();
+        assert!(refused.fault.why.contains("changed since the plan was agreed to"), "{refused}");
+        assert_eq!(carry_out(&one, &world, agreed(&now)).unwrap().len(), 1);
+        // Changes that wait in the file are not shipped by the way.
+        let refused = carry_out(&one.replace("false", "true"), &world, Vec::new()).unwrap_err();
+        assert!(refused.fault.why.contains("not committed"), "{refused}");
     }
 }

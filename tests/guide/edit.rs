@@ -46,7 +46,7 @@ fn the_settings_and_deploy_fix_heals() {
         "+$wgJobRunRate = 0;",
         "+$wgMiserMode = true;",
         "+$wgMainCacheType = CACHE_ACCEL;",
-        "closeAll( __METHOD__ );",
+        "closeAll( __METHOD__",
         "-MaxRequestWorkers 8",
         "+MaxRequestWorkers 5",
     ] {

@@ -51,7 +51,9 @@ impl Tree {
         let path = parent.join(name);
         let about = match fs::symlink_metadata(&path) {
             Ok(about) => about,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(failed(&error)),
         };
         if about.is_symlink() {
@@ -135,4 +137,152 @@ fn replace(found: &Found, text: &[u8], unchanged: impl Fn() -> bool) -> std::io:
     // The file is in place whether or not its folder is on the disk yet.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::{Absent, Edited, Operation, Syntax, Which, edit};
+    use crate::platform::git::TreeOptions;
+    use crate::platform::process::{Child, Held};
+    use crate::platform::reads::GitReads;
+    use crate::platform::secret::{Redactor, Secret};
+    use crate::platform::writes::GitWrites;
+
+    struct Kept {
+        folder: tempfile::TempDir,
+        tree: Tree,
+    }
+
+    fn kept() -> Kept {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("wiki");
+        fs::create_dir_all(top.join("conf")).unwrap();
+        let mut init = Child::new("git", &top, std::time::Duration::from_secs(30));
+        init.args = ["init", "-q"].map(Into::into).to_vec();
+        assert_eq!(init.run(&Redactor::default(), &|_| {}).unwrap().code, Some(0));
+        fs::write(top.join("a.ini"), "a = 1\r\n").unwrap();
+        let tree = Tree::new(TreeOptions {
+            // Paths are the tree's, wherever in it the person stands.
+            folder: top.join("conf"),
+            remote_url: "http://127.0.0.1:1/wiki.git".into(),
+            token: Secret::from("token"),
+            secret_variables: Vec::new(),
+            redactor: Redactor::default(),
+            held: Held::default(),
+        });
+        Kept { folder, tree }
+    }
+
+    impl Kept {
+        fn top(&self) -> PathBuf {
+            self.folder.path().join("wiki")
+        }
+
+        fn edited(&self, path: &str) -> (Vec<u8>, Edited) {
+            let before = self.tree.working_file(path).unwrap().unwrap();
+            let operation = Operation::Set {
+                name: "a".into(),
+                to: "2".into(),
+                instead_of: None,
+                absent: Absent::Add,
+                which: Which::Only,
+            };
+            let edited = edit(&before, Syntax::Ini, &[operation]).unwrap();
+            (before, edited)
+        }
+
+        fn perform(&self, path: &str, before: &[u8], edited: &Edited) -> Result<Effect, ChangeError> {
+            self.tree.edit(path, &digest(before), &digest(&edited.text), &edited.hunks)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.top()).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_beside_it() {
+        let kept = kept();
+        let path = kept.top().join("a.ini");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let names = kept.names();
+        let (before, edited) = kept.edited("a.ini");
+        assert_eq!(kept.perform("a.ini", &before, &edited), Ok(Effect::Edited));
+        assert_eq!(fs::read(&path).unwrap(), b"a = 2\r\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert_eq!(kept.names(), names);
+    }
+
+    #[test]
+    fn a_file_that_has_changed_since_is_not_touched() {
+        let kept = kept();
+        let (before, edited) = kept.edited("a.ini");
+        fs::write(kept.top().join("a.ini"), "a = 1\nb = 1\n").unwrap();
+        let error = kept.perform("a.ini", &before, &edited).unwrap_err();
+        assert_eq!(error.certainty, crate::platform::Certainty::NothingChanged);
+        assert!(error.fault.why.contains("changed since it was looked at"), "{error}");
+        assert_eq!(fs::read(kept.top().join("a.ini")).unwrap(), b"a = 1\nb = 1\n");
+        fs::remove_file(kept.top().join("a.ini")).unwrap();
+        assert!(kept.perform("a.ini", &before, &edited).is_err() && !kept.top().join("a.ini").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_leaves_the_file_whole() {
+        let kept = kept();
+        let (before, edited) = kept.edited("a.ini");
+        fs::set_permissions(kept.top(), fs::Permissions::from_mode(0o555)).unwrap();
+        // Whoever may write everywhere does.
+        if tempfile::tempfile_in(kept.top()).is_err() {
+            let error = kept.perform("a.ini", &before, &edited).unwrap_err();
+            assert_eq!(error.certainty, crate::platform::Certainty::NothingChanged);
+            assert_eq!(fs::read(kept.top().join("a.ini")).unwrap(), before);
+        }
+        fs::set_permissions(kept.top(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn nothing_outside_of_the_tree_is_read_or_written() {
+        let kept = kept();
+        let (top, outside) = (kept.top(), kept.folder.path().join("outside"));
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("a.ini"), "a = 1\n").unwrap();
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, top.join(name)).unwrap();
+        link(&outside, "away");
+        link(&outside.join("a.ini"), "away.ini");
+        link(&top.join("a.ini"), "here.ini");
+        link(&top.join(".git"), "git");
+        for path in [
+            "away/a.ini",
+            "away.ini",
+            "here.ini",
+            "git/config",
+            ".git/config",
+            "../outside/a.ini",
+            "/etc/passwd",
+            "",
+            "conf",
+        ] {
+            let fault = kept.tree.working_file(path).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Refused, "{path}: {fault}");
+        }
+        for path in ["none.ini", "none/none.ini", "a.ini/none"] {
+            assert_eq!(kept.tree.working_file(path), Ok(None), "{path}");
+        }
+        link(&top.join("conf"), "also");
+        fs::write(top.join("conf/b.ini"), "a = 1\n").unwrap();
+        let (before, edited) = kept.edited("also/b.ini");
+        assert_eq!(
+            kept.perform("also/b.ini", &before, &edited),
+            Ok(Effect::Edited),
+            "a folder within the tree"
+        );
+        assert_eq!(fs::read(top.join("conf/b.ini")).unwrap(), b"a = 2\n");
+        File::create(top.join("large.ini")).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(kept.tree.working_file("large.ini").unwrap_err().why.contains("bytes"));
+    }
 }
