@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook::action::{Answer, Deed, Done, Failure, Next, Progress, Question, Status, Takes};
-use runbook::engine::{Clearance, Config, Event, Input, Machine, Outcome, Performance, Request, StepStatus};
+use runbook::engine::{
+    Clearance, Config, Event, GateKind, Input, Machine, Outcome, Performance, Request, StepStatus,
+};
 use runbook::health::{Metric, Moment, Value};
 use runbook::plan::{Plan, PlanRecord, Selection, Target, build};
 use runbook::platform::{
@@ -381,6 +383,112 @@ fn a_gate_and_a_wait_say_at_once_that_their_trend_leads_away() {
     let told = rising(70.0).run(gate);
     assert_eq!((told.outcome(), early(&told).len()), (Outcome::GateShut, 1));
     assert!((27..=29).contains(&told.seconds), "{}", told.seconds);
+}
+
+const WATCHED: &str = "after_care:\n  for: 60s\n  again: climb\n";
+
+/// What the after-care found, each time: whether it held, and why it says so.
+fn watched(told: &Told) -> Vec<(bool, String)> {
+    let told = told.events.iter().filter_map(|event| match event {
+        Event::Verdict { gate: GateKind::AfterCare, open, why, .. } => {
+            Some((*open, why.clone().unwrap_or_default()))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Healed by the first change until `falls`, and for good by the second.
+fn relapsing<'w>(falls: impl Fn(u64) -> Sampled + 'w) -> World<'w> {
+    World::at(move |world, second| match world.changed_at.len() {
+        0 => usage(1.0),
+        1 => falls(second),
+        _ => usage(0.1),
+    })
+}
+
+#[test]
+fn after_success_it_is_watched_and_the_next_rung_is_climbed_when_health_falls() {
+    let told = relapsing(|_| usage(0.1)).run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1));
+    assert!((65..=67).contains(&told.seconds), "{}", told.seconds);
+    assert!(
+        matches!(watched(&told).as_slice(), [(true, why)] if why.contains("of 60 samples")),
+        "{:?}",
+        watched(&told)
+    );
+
+    let told = relapsing(|second| usage(if second < 30 { 0.1 } else { 0.9 })).run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 2), "{:?}", told.events);
+    let found = watched(&told);
+    assert!(
+        matches!(found.as_slice(), [(false, fell), (true, _)] if fell == "not so for 10s: to rung change-2"),
+        "{found:?}"
+    );
+    assert!((105..=108).contains(&told.seconds), "watched anew for as long: {}", told.seconds);
+    let rung = |event: &&Event| matches!(event, Event::StepStarted { step, ladder: Some(ladder), .. } if step == "change-2" && ladder == "after-care");
+    assert_eq!(told.events.iter().filter(rung).count(), 1);
+    assert_eq!(told.status("after-care"), Some(&StepStatus::Done));
+    // A fall of nine seconds is none.
+    let told = relapsing(|second| usage(if (30..39).contains(&second) { 0.9 } else { 0.1 }))
+        .run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1));
+}
+
+#[test]
+fn after_care_ends_with_4_when_no_rung_is_left_and_without_a_ladder_it_only_says_so() {
+    let world = || {
+        World::at(|world, second| {
+            usage(match world.changed_at.last() {
+                Some(at) if second < at + 20 => 0.1,
+                _ => 0.9,
+            })
+        })
+    };
+    let told = world().run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 2), "each rung once");
+    assert_eq!(watched(&told).last(), Some(&(false, "health fell, and no rung is left".to_owned())));
+    let steps = "  - id: change\n    restart: all\n    gate: { until: live, within: 5s }\n";
+    let told = world().run_with("after_care: { for: 5m, unhealthy_for: 4s }\n", steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 1));
+    assert!((24..=26).contains(&told.seconds), "{}", told.seconds);
+    let own = "after_care:\n  for: 1m\n  ladder:\n    until: healthy\n    for: 5s\n    within: 20s\n    rungs:\n      - { id: change-more, restart: all }\n";
+    let told = relapsing(|second| usage(if second < 30 { 0.1 } else { 0.9 })).run_with(own, steps);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 2), "a ladder of its own");
+    let off = world().run_with("after_care: { for: 0s, again: climb }\n", LADDER);
+    assert_eq!((off.outcome(), watched(&off)), (Outcome::Done, Vec::new()));
+}
+
+#[test]
+fn what_is_not_measured_is_no_fall_and_no_health() {
+    let told =
+        relapsing(|second| if second < 30 { usage(0.1) } else { Sampled::new() }).run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::GateShut, 1), "nothing is changed for it");
+    assert_eq!(watched(&told), [(false, "it could not be measured".to_owned())]);
+    assert!((75..=78).contains(&told.seconds), "{}", told.seconds);
+    let back = |second| if (30..50).contains(&second) { Sampled::new() } else { usage(0.1) };
+    let told = relapsing(back).run_with(WATCHED, LADDER);
+    assert_eq!((told.outcome(), told.changes), (Outcome::Done, 1));
+    assert!(watched(&told)[0].1.ends_with("20 unknown"), "{:?}", watched(&told));
+}
+
+#[test]
+fn a_watch_is_ended_by_a_signal_and_by_the_deadline() {
+    let mut world = relapsing(|_| usage(0.1));
+    world.interrupt_at = Some(30);
+    let told = world.run_with(WATCHED, LADDER);
+    assert_eq!(told.outcome(), Outcome::Interrupted);
+    let Some(Event::RunFinished { why: Some(why), .. }) = told.events.last() else { panic!("no end") };
+    assert!(why.contains("every step had succeeded"), "{why}");
+    let told = relapsing(|_| usage(0.1)).run_with(&format!("{WATCHED}deadline: 40s\n"), LADDER);
+    assert_eq!((told.outcome(), told.seconds), (Outcome::GateShut, 40));
+    let mut dry = relapsing(|_| usage(0.1));
+    dry.config.dry = true;
+    let told = dry.run_with(WATCHED, LADDER);
+    assert_eq!(
+        (told.outcome(), told.changes, told.status("after-care")),
+        (Outcome::Done, 0, Some(&StepStatus::WouldRun))
+    );
 }
 
 #[test]

@@ -165,6 +165,22 @@ fn explain_step(
     if step.always {
         line("runs at the end, whatever happened".to_owned());
     }
+    if let Body::Ladder(ladder) = &step.body
+        && let Some(care) = &ladder.care
+    {
+        line(format!(
+            "watches for {} that `{}` stays; false for {}, it climbs",
+            write_duration(care.watch.as_secs_f64()),
+            care.until,
+            write_duration(care.patience.as_secs_f64())
+        ));
+        if let Some(again) = &care.again {
+            line(format!("the ladder of `{again}` again, from the rung after the one that had healed"));
+        }
+        if care.again.is_some() || ladder.rungs.is_empty() {
+            return;
+        }
+    }
     if let Body::Ladder(ladder) = &step.body {
         line(format!("ends at the first rung after which {}", gate_words(&ladder.gate)));
         let rungs = match spec.map(|spec| &spec.body) {

@@ -131,6 +131,8 @@ fn intents<'p>(plan: &'p Plan, changes: &'p [(String, crate::action::Preview)]) 
                     into.push(Intent { step: &step.id, rung, verb: action.verb(), changes });
                 }
                 Body::Verb(_) => {}
+                // Each rung of a ladder that is climbed again is tried once, there or then.
+                Body::Ladder(ladder) if ladder.care.as_ref().is_some_and(|care| care.again.is_some()) => {}
                 Body::Ladder(ladder) => collect(&ladder.rungs, true, changes, into),
             }
         }

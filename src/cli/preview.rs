@@ -84,8 +84,13 @@ impl Looker<'_> {
         }
         match &step.body {
             Body::Ladder(ladder) => {
-                read("ladder", &ladder.gate.until);
-                for rung in &ladder.rungs {
+                match &ladder.care {
+                    Some(care) => read("after-care", &care.until),
+                    None => read("ladder", &ladder.gate.until),
+                }
+                // Rungs of another step's ladder are looked at there.
+                let again = ladder.care.as_ref().is_some_and(|care| care.again.is_some());
+                for rung in ladder.rungs.iter().filter(|_| !again) {
                     self.look(rung, found, room);
                 }
             }

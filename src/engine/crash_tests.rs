@@ -36,8 +36,11 @@ enum Fate {
     Late,
 }
 
+/// `emergency` with its after-care.
+const WATCHED: &str = "emergency that watches on";
 /// Inputs that a runbook needs to get anywhere.
-const INPUTS: [(&str, &[(&str, &str)]); 3] = [
+const INPUTS: [(&str, &[(&str, &str)]); 4] = [
+    (WATCHED, &[("watch", "2m")]),
     ("add-cache", &[("up_to", "5")]),
     ("scale-up", &[("to", "3"), ("room", "90%")]),
     ("upgrade-plan", &[("plan", "larger"), ("up_to", "100")]),
@@ -270,6 +273,14 @@ fn a_crash_at_every_entry_of_every_shipped_runbook_comes_to_the_same_end_and_not
             rows.push(crash_everywhere(&format!("{name}: {world}"), &plan, leak, &|_| {}));
         }
     }
+    let emergency = EMBEDDED.iter().find(|(name, _)| *name == "emergency").unwrap_or(&EMBEDDED[0]);
+    let watched = Arc::new(plan_of(WATCHED, emergency.1));
+    rows.push(crash_everywhere(
+        &format!("{WATCHED}: a kill heals for 40 s, a restart for good"),
+        &watched,
+        Leak::Relapses,
+        &|_| {},
+    ));
     // Taking a run back.
     let undone = ["deploy-fix", "limit-workers", "scale-down", "upgrade-plan"];
     for name in undone {
@@ -286,7 +297,7 @@ fn a_crash_at_every_entry_of_every_shipped_runbook_comes_to_the_same_end_and_not
             }
         }));
     }
-    assert_eq!(rows.len(), EMBEDDED.len() * 3 + undone.len());
+    assert_eq!(rows.len(), EMBEDDED.len() * 3 + 1 + undone.len());
     TABLE.only(&rows.iter().map(String::as_str).collect::<Vec<_>>());
 }
 

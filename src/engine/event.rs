@@ -280,6 +280,8 @@ pub enum GateKind {
     Check,
     /// A ladder's `until`.
     Ladder,
+    /// What the after-care watches.
+    AfterCare,
     /// `abort_when`.
     Abort,
 }

@@ -13,6 +13,7 @@ mod machine;
 mod outlook;
 mod rails;
 mod request;
+mod vigil;
 mod watch;
 
 pub use awake::Awake;

@@ -2,6 +2,7 @@
 //!
 //! It must never perform anything, nor read the environment.
 
+mod after_care;
 mod build;
 mod emergency;
 mod inputs;
@@ -17,8 +18,8 @@ pub use emergency::{check_emergency, emergency};
 pub use inputs::bind_inputs;
 pub use library::EMBEDDED;
 pub use model::{
-    AfterGate, Body, Bound, Emergency, Gate, IfUnknown, Ladder, OnFailure, Plan, PlanRecord, Retry,
-    Selection, Step, Target,
+    AFTER_CARE, AfterGate, Body, Bound, Care, Emergency, Gate, IfUnknown, Ladder, OnFailure, Plan,
+    PlanRecord, Retry, Selection, Step, Target,
 };
 pub use scope::condition;
 pub use select::check_selection;

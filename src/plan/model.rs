@@ -139,6 +139,7 @@ impl Step {
             }
             Body::Ladder(ladder) => {
                 add(&ladder.gate.until);
+                ladder.care.iter().for_each(|care| add(&care.until));
                 ladder.rungs.iter().for_each(|rung| rung.names(into));
             }
         }
@@ -203,7 +204,25 @@ pub struct Ladder {
     pub gate: Gate,
     /// The rungs, mildest first.
     pub rungs: Vec<Step>,
+    /// It is the after-care's: health is watched first, and it is climbed when that falls.
+    pub care: Option<Care>,
 }
+
+/// What is watched when every step has succeeded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Care {
+    /// What must stay so.
+    pub until: Arc<Expr>,
+    /// How long it is watched, and anew after each rung that healed.
+    pub watch: Duration,
+    /// How long it must be false before anything is done.
+    pub patience: Duration,
+    /// The step whose ladder is climbed again; `None` = a ladder of its own.
+    pub again: Option<String>,
+}
+
+/// The id of the step that watches.
+pub const AFTER_CARE: &str = "after-care";
 
 /// A condition that must hold.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,7 @@ pub(super) fn called(step: &Step, id: &str) -> bool {
 /// Marks the steps that a selection leaves out.
 pub(super) fn select(steps: &mut [Step], selection: &Selection) {
     let mut reached = selection.from.is_none();
+    let mut without = Vec::new();
     for step in steps.iter_mut() {
         reached = reached || selection.from.as_ref().is_some_and(|from| called(step, from));
         let why = if selection.skip.iter().any(|id| called(step, id)) {
@@ -26,7 +27,15 @@ pub(super) fn select(steps: &mut [Step], selection: &Selection) {
             None
         };
         step.left_out = why;
+        if step.left_out.is_some() {
+            without.push(step.id.clone());
+        }
         if let Body::Ladder(ladder) = &mut step.body {
+            // A ladder that is not to be climbed is not climbed again either.
+            let again = ladder.care.as_ref().and_then(|care| care.again.as_ref());
+            if let Some(again) = again.filter(|again| without.contains(again) && step.left_out.is_none()) {
+                step.left_out = Some(format!("it climbs `{again}` again, which is left out"));
+            }
             for rung in &mut ladder.rungs {
                 rung.left_out = selection.skip.contains(&rung.id).then(|| "--skip".to_owned());
             }

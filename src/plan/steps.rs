@@ -27,8 +27,8 @@ const SLOWEST: Duration = Duration::from_secs(60);
 
 /// Builds the steps of a plan, and collects every fault on the way.
 pub(super) struct Builder<'f> {
-    names: Names,
-    bindings: Bindings,
+    pub(super) names: Names,
+    pub(super) bindings: Bindings,
     ids: BTreeMap<String, Span>,
     used: BTreeSet<String>,
     every: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Builder<'f> {
     without_database: bool,
     /// The runbook says that its steps only look.
     only_looks: bool,
-    faults: &'f mut Vec<Diagnostic>,
+    pub(super) faults: &'f mut Vec<Diagnostic>,
 }
 
 /// Outputs by step, rungs included, as later conditions name them.
@@ -77,6 +77,9 @@ impl<'f> Builder<'f> {
     ) -> Self {
         let mut outputs = BTreeMap::new();
         outputs_of(&runbook.steps, &mut outputs);
+        if let Some(ladder) = runbook.after_care.as_ref().and_then(|care| care.ladder.as_ref()) {
+            outputs_of(&ladder.rungs, &mut outputs);
+        }
         let mut names = Names::with_metrics(outputs);
         let mut bindings = Bindings { kills, ..Bindings::default() };
         for input in &runbook.inputs {
@@ -299,7 +302,7 @@ impl<'f> Builder<'f> {
     }
 
     /// Ids are unique, those that repetitions and remedies get among them.
-    fn take_id(&mut self, id: &str, place: Span) {
+    pub(super) fn take_id(&mut self, id: &str, place: Span) {
         match self.ids.get(id) {
             Some(first) => {
                 let fault = Diagnostic::error(place, format!("two steps are called `{id}`"));
@@ -370,7 +373,7 @@ impl<'f> Builder<'f> {
         }
     }
 
-    fn ladder(&mut self, spec: &LadderSpec) -> Ladder {
+    pub(super) fn ladder(&mut self, spec: &LadderSpec) -> Ladder {
         let names = self.names.clone();
         let gate = self.gate(&spec.gate, Duration::from_secs(20), Duration::from_secs(60), &names);
         let mut rungs = Vec::new();
@@ -384,7 +387,7 @@ impl<'f> Builder<'f> {
             within: Duration::ZERO,
             early: false,
         });
-        Ladder { gate, rungs }
+        Ladder { gate, rungs, care: None }
     }
 
     /// `gated`: what the step changes can be seen at the app, so that it needs a gate.
@@ -445,7 +448,7 @@ impl<'f> Builder<'f> {
     }
 
     /// A condition that gates: one that reads nothing measured would gate nothing.
-    fn gating(&mut self, text: &Spanned<String>, names: &Names, remedy: &str) -> Option<Expr> {
+    pub(super) fn gating(&mut self, text: &Spanned<String>, names: &Names, remedy: &str) -> Option<Expr> {
         let expr = self.condition(text, names)?;
         if expr.names().is_empty() {
             let fault =
@@ -547,7 +550,7 @@ impl<'f> Builder<'f> {
         }
     }
 
-    fn duration(&mut self, param: Option<Param<Duration>>, default: Duration) -> Duration {
+    pub(super) fn duration(&mut self, param: Option<Param<Duration>>, default: Duration) -> Duration {
         let Some(mut param) = param else { return default };
         self.used.extend(crate::action::sole_template(&param.text).map(str::to_owned));
         param.bind(&self.bindings, self.faults);

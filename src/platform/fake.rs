@@ -35,14 +35,20 @@ pub(crate) enum Leak {
     Once,
     /// Only a restart does: killed sessions are back at once.
     Refills,
+    /// A kill does, for 40 s; a restart for good.
+    Relapses,
     /// Only new code does.
     Code,
 }
+
+/// How long a kill heals a leak that relapses, in milliseconds.
+const RELAPSE_MS: u64 = 40_000;
 
 struct State {
     now: u64,
     leak: Leak,
     idle: u64,
+    relapses_at: Option<u64>,
     kills: u64,
     jobs: u64,
     /// One-off dynos that are over: name and command.
@@ -95,6 +101,7 @@ impl World {
             now: 0,
             leak,
             idle: 146,
+            relapses_at: None,
             kills: 0,
             jobs: 30,
             one_offs: Vec::new(),
@@ -129,6 +136,10 @@ impl World {
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.now;
+        if state.relapses_at.is_some_and(|at| at <= now) {
+            state.relapses_at = None;
+            state.idle = 146;
+        }
         let due: Vec<_> = state.later.extract_if(.., |(at, _)| *at <= now).collect();
         for (_, change) in due {
             state.apply(&change);
@@ -235,6 +246,7 @@ impl State {
         let cured = self.cured.contains(&self.live_commit());
         if cured || self.leak != Leak::Code {
             self.idle = 0;
+            self.relapses_at = None;
         }
     }
 
@@ -364,7 +376,10 @@ impl State {
             }
             Change::Kill { victims, .. } => {
                 self.kills += 1;
-                if self.leak == Leak::Once {
+                if matches!(self.leak, Leak::Once | Leak::Relapses) {
+                    if self.leak == Leak::Relapses {
+                        self.relapses_at = Some(self.now + RELAPSE_MS);
+                    }
                     self.idle = self.idle.saturating_sub(victims.len() as u64);
                 }
                 Effect::Killed {

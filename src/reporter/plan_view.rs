@@ -175,6 +175,31 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
             );
         }
     }
+    if let Body::Ladder(ladder) = &step.body
+        && let Some(care) = &ladder.care
+    {
+        let watch = show_seconds(care.watch.as_secs_f64());
+        let then = match (&care.again, ladder.rungs.is_empty()) {
+            (_, true) => "the run ends as with a shut gate".to_owned(),
+            (Some(again), _) => {
+                format!("{again} is climbed again, from the rung after the one that had healed")
+            }
+            (None, _) => "these rungs are climbed".to_owned(),
+        };
+        line(
+            inner,
+            &format!(
+                "watches for {watch} that this stays: {}{}",
+                care.until,
+                reading(view, &step.id, "after-care")
+            ),
+        );
+        line(inner, &format!("false for {}: {then}", show_seconds(care.patience.as_secs_f64())));
+        line(inner, "the app stays locked meanwhile; Ctrl-C ends the watch (exit 130)");
+        if care.again.is_some() || ladder.rungs.is_empty() {
+            return;
+        }
+    }
     if let Body::Ladder(ladder) = &step.body {
         line(
             inner,

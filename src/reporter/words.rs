@@ -96,6 +96,7 @@ pub(crate) const fn gate(kind: GateKind) -> &'static str {
         GateKind::Wait => "wait",
         GateKind::Check => "check",
         GateKind::Ladder => "ladder",
+        GateKind::AfterCare => "after-care",
         GateKind::Abort => "abort_when",
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! It must never read a file, nor know any target.
 
+mod after_care;
 mod runbook;
 mod schema;
 mod step;
 
 pub use crate::action::{InputKind, InputSpec};
+pub use after_care::AfterCareSpec;
 pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::after_care::{AFTER_CARE, AfterCareSpec};
 use super::step::StepSpec;
 use crate::action::{INPUT, InputSpec, Kind, Param, Reading, Shape, optional, required};
 use crate::guard::{self, Guardrails};
@@ -35,6 +36,8 @@ pub struct Runbook {
     pub guardrails: Guardrails,
     /// Its steps.
     pub steps: Vec<StepSpec>,
+    /// What it keeps watching for after them.
+    pub after_care: Option<AfterCareSpec>,
 }
 
 /// The health section.
@@ -80,6 +83,11 @@ pub(super) const RUNBOOK: Shape = Shape {
             "Bounds of its own, besides the team's (see docs/guardrails.md): it may tighten, never loosen.",
         ),
         required("steps", Kind::Steps, "The steps, in order."),
+        optional(
+            "after_care",
+            Kind::Map(&AFTER_CARE),
+            "What is watched when every step has succeeded, and what is done when health falls (see docs/gates.md).",
+        ),
     ],
     short: None,
     empty: false,
@@ -138,6 +146,7 @@ fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagn
     let when_shut = reading.texts("when_shut");
     let (inputs, health, steps) = (reading.node("inputs"), reading.node("health"), reading.node("steps"));
     let guardrails = reading.node("guardrails");
+    let after_care = reading.node("after_care");
     let mut read_inputs = Vec::new();
     match inputs.map(|node| node.map("a map of inputs")) {
         Some(Ok(map)) => {
@@ -163,6 +172,7 @@ fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagn
         Some(Err(fault)) => faults.push(fault),
         None => {}
     }
+    let after_care = after_care.and_then(|node| AfterCareSpec::read(node, faults));
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.is_empty() && (!name.chars().all(good) || name.starts_with('-')) {
         let fault = Diagnostic::error(name.span, format!("`{}` is no name for a runbook", name.value));
@@ -180,5 +190,6 @@ fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagn
         when_shut,
         guardrails,
         steps: read_steps,
+        after_care,
     })
 }

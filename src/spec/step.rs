@@ -419,7 +419,7 @@ impl RetrySpec {
 }
 
 impl LadderSpec {
-    fn read(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+    pub(super) fn read(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Self> {
         let mut reading = Reading::begin(node, &LADDER, at, faults)?;
         let until = reading.text("until");
         let hold = reading.param("for");

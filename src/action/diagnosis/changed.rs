@@ -341,7 +341,6 @@ mod tests {
             name: name.into(),
             kind: "web".into(),
             state: "up".into(),
-            command: String::new(),
             size: "Basic".into(),
             release,
             created_at: at(seconds).to_string(),

@@ -364,7 +364,7 @@ impl Machine {
     }
 
     /// Says what is awaited, once.
-    fn await_once(&mut self, awaited: String, events: &mut Vec<Event>) {
+    pub(super) fn await_once(&mut self, awaited: String, events: &mut Vec<Event>) {
         let Some(frame) = self.frames.last_mut() else { return };
         if frame.awaited.as_ref() != Some(&awaited) {
             frame.awaited = Some(awaited.clone());

@@ -61,9 +61,15 @@ impl Machine {
     /// The phase after the gate before.
     pub(super) fn action_phase(&self, now: Moment, step: &Step) -> Phase {
         match &step.body {
-            Body::Ladder(ladder) => Phase::Climbing {
-                rung: None,
-                watch: self.fresh_watch(ladder.gate.clone(), GateKind::Ladder, now),
+            Body::Ladder(ladder) => match &ladder.care {
+                // A dry run looks at the rungs of its own; those of another step are looked at there.
+                Some(care) if !self.config.dry || care.again.is_some() || ladder.rungs.is_empty() => {
+                    self.vigil(now, care)
+                }
+                _ => Phase::Climbing {
+                    rung: None,
+                    watch: self.fresh_watch(ladder.gate.clone(), GateKind::Ladder, now),
+                },
             },
             Body::Verb(_) => Phase::Acting,
         }
@@ -274,6 +280,10 @@ impl Machine {
             return Live::default();
         };
         let mut live = Live { step: frame.step.id.clone(), awaited, ..Live::default() };
+        if let Phase::Caring(vigil) = &frame.phase {
+            live.gate.clone_from(&vigil.last);
+            live.left = vigil.ends().since(now);
+        }
         if let Phase::GateBefore(watch) | Phase::GateAfter(watch) | Phase::Climbing { watch, .. } =
             &frame.phase
         {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::event::{Event, GateKind, StepStatus};
 use super::super::request::Request;
 use super::super::watch::GateState;
+use super::care::cared;
 use super::{Decision, Frame, Machine, Phase};
 use crate::action::{Done, Status};
 use crate::health::Moment;
@@ -60,12 +61,20 @@ impl Machine {
             early: hopeless.is_some(),
         };
         self.verdict(now, decision, events);
+        let care = self.frames.last().is_some_and(|frame| cared(&frame.step).is_some());
+        if !dry && !care {
+            self.spent.insert(step_id, rung.map_or(0, |rung| if open { rung + 1 } else { count }));
+        }
         if open {
+            let summary = match rung {
+                Some(rung) => format!("healed by rung {} of {count}", rung + 1),
+                None => "healthy before the first rung".to_owned(),
+            };
+            if let (true, Some(rung)) = (care, rung) {
+                self.watch_anew(now, rung + 1);
+                return None;
+            }
             if let Some(frame) = self.frames.last_mut() {
-                let summary = match rung {
-                    Some(rung) => format!("healed by rung {} of {count}", rung + 1),
-                    None => "healthy before the first rung".to_owned(),
-                };
                 let status = if rung.is_some() { Status::Acted } else { Status::NothingToDo };
                 frame.done = Some(Done { status, summary, ..Done::default() });
             }
@@ -75,17 +84,7 @@ impl Machine {
         }
         let next = rung.map_or(0, |rung| rung + 1);
         if next < count {
-            let frame = self.frames.last_mut()?;
-            let Body::Ladder(ladder) = &frame.step.body else {
-                return None;
-            };
-            let step = Arc::new(ladder.rungs[next].clone());
-            frame.phase = Phase::OnRung { rung: next };
-            let depth = self.frames.len();
-            self.begin_step(now, step, Some(step_id), events);
-            if self.frames.len() == depth {
-                self.rung_passed(now); // left out
-            }
+            self.try_rung(now, next, events);
         } else if dry {
             self.finish_frame(now, StepStatus::WouldRun, events);
         } else {
@@ -96,6 +95,20 @@ impl Machine {
             );
         }
         None
+    }
+
+    /// Begins a rung of the ladder in hand.
+    pub(super) fn try_rung(&mut self, now: Moment, next: usize, events: &mut Vec<Event>) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        let Body::Ladder(ladder) = &frame.step.body else { return };
+        let Some(step) = ladder.rungs.get(next).cloned().map(Arc::new) else { return };
+        let ladder = frame.step.id.clone();
+        frame.phase = Phase::OnRung { rung: next };
+        let depth = self.frames.len();
+        self.begin_step(now, step, Some(ladder), events);
+        if self.frames.len() == depth {
+            self.rung_passed(now); // left out
+        }
     }
 
     /// The rung above is over: watch the ladder's gate again.

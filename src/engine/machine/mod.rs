@@ -9,6 +9,7 @@
 //!                    Pausing             Doubt ⇄ Asking
 //! ```
 
+mod care;
 mod changes;
 mod endings;
 mod gates;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::env::Readings;
 use super::event::{Event, GateKind, Measurements, Outcome, StepStatus, Tally};
 use super::request::{Input, Request};
+use super::vigil::Vigil;
 use super::watch::Watch;
 use crate::action::{Done, Made, Progress, Question, RunFacts};
 use crate::expr::{Evaluation, Truth};
@@ -119,6 +121,8 @@ enum Phase {
         rung: Option<usize>,
         watch: Watch,
     },
+    /// The after-care: watches whether health stays.
+    Caring(Box<Vigil>),
     /// A ladder whose rung is the frame above.
     OnRung {
         rung: usize,
@@ -227,6 +231,8 @@ pub struct Machine {
     first: Option<Measurements>,
     /// A change has been intended: what is measured since is not the state before the run.
     touched: bool,
+    /// Of each ladder, how many of its rungs were used up.
+    spent: BTreeMap<String, usize>,
     /// Samples count from here on: those before were taken before the last change, or while old dynos still ran.
     counts_from: Moment,
     /// Trends count from here on: processes that began have warmed up.
@@ -260,6 +266,7 @@ impl Machine {
             latest: None,
             first: None,
             touched: false,
+            spent: BTreeMap::new(),
             counts_from: Moment::default(),
             warm_from: Moment::default(),
             began: Moment::default(),
@@ -346,6 +353,7 @@ impl Machine {
                 Phase::GateBefore(watch) | Phase::GateAfter(watch) | Phase::Climbing { watch, .. } => {
                     watch.observe(at, number, &env);
                 }
+                Phase::Caring(vigil) => vigil.observe(at, number, &env),
                 _ => {}
             }
         }
@@ -406,6 +414,7 @@ impl Machine {
                 Phase::When { .. } => self.decide_when(now, events),
                 Phase::GateBefore(_) | Phase::GateAfter(_) => self.watch_gate(now, events),
                 Phase::Climbing { .. } => self.climb(now, events),
+                Phase::Caring(_) => self.keep_watch(now, events),
                 // The rung is the frame above. Should it be gone, its ladder looks at the gate again.
                 Phase::OnRung { .. } => {
                     self.rung_over(now);
@@ -485,6 +494,7 @@ impl Machine {
         if let Some(why) = self.interrupted.take() {
             // The steps that always run do: whoever cannot wait for them leaves with a second signal.
             if self.stage == Stage::Main {
+                let why = self.watching_words(why);
                 self.finish_all(now, &StepStatus::Interrupted, events);
                 self.end(Outcome::Interrupted, Some(why));
             } else if self.stay_paused() {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::event::{Event, GateKind, Measurements, Outcome, StepStatus};
+use super::super::vigil::Vigil;
 use super::super::watch::Watch;
+use super::care::cared;
 use super::{Config, Doubt, Ending, Frame, Machine, Phase, Stage, WARM_UP};
 use crate::action::{Done, Failure, Progress};
 use crate::health::Moment;
@@ -190,6 +192,16 @@ impl Machine {
                     frame.progress.answers.insert(question.clone(), answer.clone());
                 }
             }
+            Event::Verdict { step, gate: GateKind::Ladder, open: true, .. } => {
+                self.restore(step);
+                if let Some(frame) = self.frames.last()
+                    && let (Some(_), Phase::Climbing { rung: Some(rung), .. }) =
+                        (cared(&frame.step), &frame.phase)
+                {
+                    let spent = rung + 1;
+                    self.watch_anew(at, spent);
+                }
+            }
             Event::StepFinished { step, status, done, .. } => {
                 self.restore(step);
                 return self.step_ended(at, step, status, done.as_ref());
@@ -300,6 +312,14 @@ impl Machine {
             }
             return Ok(());
         }
+        if let (Body::Ladder(ladder), None) = (&frame.step.body, cared(&frame.step)) {
+            let tried = match (status, &frame.phase) {
+                (StepStatus::GateShut { .. }, _) => ladder.rungs.len(),
+                (_, Phase::Climbing { rung: Some(rung), .. }) => rung + 1,
+                _ => 0,
+            };
+            self.spent.insert(id.to_owned(), tried);
+        }
         let on_ladder = frame.ladder.is_some();
         match status {
             StepStatus::Done if on_ladder => self.rung_over(at),
@@ -343,7 +363,10 @@ impl Machine {
         }
         self.past().failing = true;
         let remedy = frame.remedy();
-        if let Body::Ladder(ladder) = &frame.step.body {
+        if let Some((_, care)) = cared(&frame.step) {
+            // Whoever takes it up again wants it tried again: it is watched first.
+            frame.phase = Phase::Caring(Box::new(Vigil::new(care, 0, frame.began)));
+        } else if let Body::Ladder(ladder) = &frame.step.body {
             let watch = Watch::new(ladder.gate.clone(), GateKind::Ladder, frame.began);
             frame.phase = Phase::Climbing { rung: None, watch };
         }
@@ -526,6 +549,10 @@ impl Machine {
         };
         let step = Arc::clone(&self.frames[index].step);
         let first = self.opening_phase(now, &step);
+        let climbed = match &step.body {
+            Body::Ladder(ladder) => Some(self.watch(ladder.gate.clone(), GateKind::Ladder, now)),
+            Body::Verb(_) => None,
+        };
         let frame = &mut self.frames[index];
         frame.abort_hits = 0;
         frame.awaited = None;
@@ -535,8 +562,9 @@ impl Machine {
                 doubt.since = now;
             }
             Phase::Climbing { watch, .. } => {
-                *watch = Watch::new(watch.gate.clone(), GateKind::Ladder, now);
+                *watch = climbed.unwrap_or_else(|| Watch::new(watch.gate.clone(), GateKind::Ladder, now));
             }
+            Phase::Caring(vigil) => **vigil = vigil.anew(now),
             Phase::OnRung { .. } | Phase::RetryPause { .. } => {}
             phase if fresh && top => *phase = first,
             phase => *phase = Phase::Acting,
