@@ -171,7 +171,11 @@ fn what_the_command_line_says_wrong_is_found_before_anything_happens() {
         (&["run", "emergency", "--dry-run", "--set", "idle=60"], 2, "`60s`"),
         (&["run", "emergency", "--dry-run", "--set", "dynos=0"], 2, "too small"),
         (&["run", "emergency", "--dry-run", "--set", "hold"], 2, "NAME=VALUE"),
-        (&["run", "deploy-fix", "--dry-run", "--set", "soak=5m"], 2, "make `within` longer"),
+        (
+            &["run", "emergency", "--dry-run", "--set", "hold=30s", "--set", "within=10s"],
+            2,
+            "make `within` longer",
+        ),
         (&["run", "rollback", "--dry-run", "--set", "method=reverse"], 2, "did you mean `revert`?"),
         (&["run", "emergency", "--dry-run", "--only", "clmb"], 2, "did you mean `climb`?"),
         (&["run", "emergency", "--dry-run", "--from", "restart"], 2, "a rung of `climb`"),
