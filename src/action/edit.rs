@@ -221,14 +221,14 @@ impl Edit {
         };
         let mut edited = made(&all)?;
         let crashes = Crashes::before(scene, &self.path(), before);
-        if crashes.new(&edited.text).is_none() {
+        if crashes.added(&edited.text).is_none() {
             return Ok((edited, crashes.known()));
         }
         let (mut kept, mut left) = (Vec::new(), Vec::new());
         for operation in all {
             kept.push(operation);
             edited = made(&kept)?;
-            if let Some(why) = crashes.new(&edited.text) {
+            if let Some(why) = crashes.added(&edited.text) {
                 let about = kept.pop().map(|operation| operation.about().to_owned()).unwrap_or_default();
                 left.push(Note::Left(format!(
                     "{about}: left as it is, since the app would not start: {why}"

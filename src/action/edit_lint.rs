@@ -51,7 +51,7 @@ impl<'s> Crashes<'s> {
     }
 
     /// What an edited text would add.
-    pub(super) fn new(&self, text: &[u8]) -> Option<String> {
+    pub(super) fn added(&self, text: &[u8]) -> Option<String> {
         let fatal = self.fatal(text);
         fatal.iter().find(|found| !self.known.iter().any(|known| known.is_like(found))).map(Finding::line)
     }

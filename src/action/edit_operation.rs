@@ -156,7 +156,7 @@ impl Wanted {
         let mut fault = |span: Span, why: Option<String>| {
             faults.extend(why.map(|why| Diagnostic::error(span, why)));
         };
-        let (about, new) = (self.about.or(String::new()), self.new());
+        let (about, new) = (self.about.or(String::new()), self.wanted());
         let at = self.about.text.span;
         let new_at = self.new.as_ref().map_or(at, |new| new.text.span);
         match self.does {
@@ -205,7 +205,7 @@ impl Wanted {
         }
     }
 
-    fn new(&self) -> String {
+    fn wanted(&self) -> String {
         self.new.as_ref().map_or(String::new(), |new| new.or(String::new()))
     }
 
@@ -219,13 +219,13 @@ impl Wanted {
             _ if about.is_empty() => return None,
             "set" => {
                 let instead_of = self.instead_of.as_ref().map(list);
-                Operation::Set { name: about, to: self.new().trim().to_owned(), instead_of, absent, which }
+                Operation::Set { name: about, to: self.wanted().trim().to_owned(), instead_of, absent, which }
             }
             "uncomment" => Operation::Uncomment { text: about, absent, which },
             "comment" => Operation::Comment { text: about, absent, which },
-            "replace" => Operation::Replace { text: about, with: self.new(), absent, which },
+            "replace" => Operation::Replace { text: about, with: self.wanted(), absent, which },
             "drop" => Operation::Drop { flag: about },
-            _ => Operation::Block { name: about, text: self.new(), unless: unless() },
+            _ => Operation::Block { name: about, text: self.wanted(), unless: unless() },
         })
     }
 }

@@ -61,6 +61,7 @@ impl Now {
     }
 }
 
+#[expect(clippy::option_option, reason = "as it is, or another value, which may be none")]
 /// What runs; with `concurrency`, as it would be with that `WEB_CONCURRENCY` (`Some(None)`: unset).
 fn budget(scene: &Scene<'_>, now: &Now, concurrency: Option<Option<u64>>) -> Option<Budget> {
     let files = CommitFiles::new(scene.observer.git(), FILES_OF, &[]);

@@ -292,7 +292,7 @@ impl Verify {
         let before = self.against.as_ref().and_then(|step| Figures::from_outputs(step, scene.outputs));
         let after = Figures::of(&pages, &stretch);
         let promises = judge(&demands, before.as_ref(), &after, &stretch);
-        Next::Done(self.verdict(&promises, &after, &stretch))
+        Next::Done(verdict(&promises, &after, &stretch))
     }
 
     /// Enough is seen: of all that was to be seen, or of what cannot be mended any more.
@@ -310,47 +310,48 @@ impl Verify {
         let broken = stretch.above_in_a_row >= IN_A_ROW || stretch.dead_in_a_row >= IN_A_ROW || exhausted;
         whole || (broken && sampled) || passed >= self.soak() + OVERTIME
     }
+}
 
-    fn verdict(&self, promises: &[Promise; 4], after: &Figures, stretch: &Stretch) -> Done {
-        let kept = promises.iter().filter(|promise| promise.word == Word::Kept).count();
-        let mut outputs = after.outputs();
-        for promise in promises {
-            outputs.insert(promise.output.to_owned(), Value::Text(promise.word.name().to_owned()));
-        }
-        outputs.insert("proven".to_owned(), Value::Truth(kept == promises.len()));
-        if let Some((lowest, _, highest)) = stretch.usage {
-            outputs.insert("spread".to_owned(), Value::Ratio(highest - lowest));
-        }
-        if let Some(growth) = stretch.growth {
-            outputs.insert("growth".to_owned(), Value::Rate(growth));
-        }
-        if let Some(full) = stretch.time_to_full() {
-            outputs.insert("time_to_full".to_owned(), Value::Duration(full));
-        }
-        let failing: Vec<String> = promises
-            .iter()
-            .filter(|promise| promise.fails)
-            .map(|promise| {
-                let why = promise.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-                format!("{}: {}{why}", promise.what, promise.word.name())
-            })
-            .collect();
-        let unproven: Vec<&str> = promises
-            .iter()
-            .filter(|promise| !promise.fails && promise.word != Word::Kept)
-            .map(|promise| promise.what.as_str())
-            .collect();
-        let mut summary = format!("{kept} of {} promises kept", promises.len());
-        if !unproven.is_empty() {
-            summary.push_str(&format!("; not proven, and not demanded here: {}", unproven.join(", ")));
-        }
-        Done {
-            summary,
-            outputs,
-            notes: promises.iter().flat_map(Promise::lines).collect(),
-            unmet: (!failing.is_empty()).then(|| failing.join("; ")),
-            ..Done::default()
-        }
+/// How it ends: a word for each promise, and the figures.
+fn verdict(promises: &[Promise; 4], after: &Figures, stretch: &Stretch) -> Done {
+    let kept = promises.iter().filter(|promise| promise.word == Word::Kept).count();
+    let mut outputs = after.outputs();
+    for promise in promises {
+        outputs.insert(promise.output.to_owned(), Value::Text(promise.word.name().to_owned()));
+    }
+    outputs.insert("proven".to_owned(), Value::Truth(kept == promises.len()));
+    if let Some((lowest, _, highest)) = stretch.usage {
+        outputs.insert("spread".to_owned(), Value::Ratio(highest - lowest));
+    }
+    if let Some(growth) = stretch.growth {
+        outputs.insert("growth".to_owned(), Value::Rate(growth));
+    }
+    if let Some(full) = stretch.time_to_full() {
+        outputs.insert("time_to_full".to_owned(), Value::Duration(full));
+    }
+    let failing: Vec<String> = promises
+        .iter()
+        .filter(|promise| promise.fails)
+        .map(|promise| {
+            let why = promise.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+            format!("{}: {}{why}", promise.what, promise.word.name())
+        })
+        .collect();
+    let unproven: Vec<&str> = promises
+        .iter()
+        .filter(|promise| !promise.fails && promise.word != Word::Kept)
+        .map(|promise| promise.what.as_str())
+        .collect();
+    let mut summary = format!("{kept} of {} promises kept", promises.len());
+    if !unproven.is_empty() {
+        summary.push_str(&format!("; not proven, and not demanded here: {}", unproven.join(", ")));
+    }
+    Done {
+        summary,
+        outputs,
+        notes: promises.iter().flat_map(Promise::lines).collect(),
+        unmet: (!failing.is_empty()).then(|| failing.join("; ")),
+        ..Done::default()
     }
 }
 

@@ -296,8 +296,7 @@ impl Lexer<'_> {
         let line = self.find(b"\n", self.at).unwrap_or(self.text.len());
         let head = self.text[self.at + 3..line].trim_ascii();
         let name = match head {
-            [b'\'', name @ .., b'\''] | [b'"', name @ .., b'"'] => name,
-            name => name,
+            [b'\'', name @ .., b'\''] | [b'"', name @ .., b'"'] | name => name,
         };
         if name.is_empty() || name[0].is_ascii_digit() || !name.iter().all(|byte| is_word(*byte)) {
             return Ok(None);

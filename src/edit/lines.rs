@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Number of the line (from 1) that holds the byte at `at`.
 pub(super) fn line_of(text: &[u8], at: usize) -> usize {
-    1 + text[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
+    text[..at.min(text.len())].split(|byte| *byte == b'\n').count()
 }
 
 /// Where the line begins that holds `at`.

@@ -61,8 +61,11 @@ pub(super) trait Sheet {
     /// Quoted texts, in which a comment sign would be none.
     fn holes(&self) -> Vec<Range<usize>>;
     /// Where a flag stands in a list `A | B`, and what is left there without it.
-    fn flags(&self, flag: &str) -> Result<Vec<(Range<usize>, &'static [u8])>, Refusal>;
+    fn flags(&self, flag: &str) -> Result<Vec<FlagPlace>, Refusal>;
 }
+
+/// Where a flag stands, and what is left there without it.
+type FlagPlace = (Range<usize>, &'static [u8]);
 
 fn sheet(text: &[u8], syntax: Syntax) -> Result<Box<dyn Sheet + '_>, Refusal> {
     Ok(match syntax {

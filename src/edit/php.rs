@@ -153,7 +153,7 @@ pub(super) fn is_value(piece: &[u8]) -> bool {
             && found.iter().all(|token| {
                 !token.is_comment()
                     && !matches!(token.kind, Kind::Open | Kind::Close)
-                    && !(token.depth == 0 && matches!(token.kind, Kind::Sign(b';' | b',')))
+                    && (token.depth != 0 || !matches!(token.kind, Kind::Sign(b';' | b',')))
             })
     })
 }

@@ -55,25 +55,24 @@ pub fn put_back(text: &[u8], places: &[PutBack]) -> Result<Edited, Refusal> {
     let mut made = Vec::new();
     for place in places {
         let expected = place.line.checked_sub(1).and_then(|line| starts.get(line)).copied();
-        let at = match expected.filter(|at| place.stands(text, *at)) {
-            Some(at) => at,
-            None => {
-                let found: Vec<usize> = starts.iter().copied().filter(|at| place.stands(text, *at)).collect();
-                match found.as_slice() {
-                    [one] => *one,
-                    [] => {
-                        let why = "what the edit left there has been changed since";
-                        return Err(Refusal { line: Some(place.line), ..Refusal::new(why) }.hint(
-                            "put it back by hand: `git diff` and the run's report show what was edited",
-                        ));
-                    }
-                    more => {
-                        let lines: Vec<_> = more.iter().map(|at| line_of(text, *at)).collect();
-                        let why =
-                            format!("what the edit left stands in {}", super::operation::lines_words(&lines));
-                        return Err(Refusal { line: Some(place.line), ..Refusal::new(why) }
-                            .hint("put it back by hand"));
-                    }
+        let at = if let Some(at) = expected.filter(|at| place.stands(text, *at)) {
+            at
+        } else {
+            let found: Vec<usize> = starts.iter().copied().filter(|at| place.stands(text, *at)).collect();
+            match found.as_slice() {
+                [one] => *one,
+                [] => {
+                    let why = "what the edit left there has been changed since";
+                    return Err(Refusal { line: Some(place.line), ..Refusal::new(why) }
+                        .hint("put it back by hand: `git diff` and the run's report show what was edited"));
+                }
+                more => {
+                    let lines: Vec<_> = more.iter().map(|at| line_of(text, *at)).collect();
+                    let why =
+                        format!("what the edit left stands in {}", super::operation::lines_words(&lines));
+                    return Err(
+                        Refusal { line: Some(place.line), ..Refusal::new(why) }.hint("put it back by hand")
+                    );
                 }
             }
         };

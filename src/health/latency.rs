@@ -65,8 +65,8 @@ fn rank_test(before: &[f64], after: &[f64]) -> f64 {
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut ranks, mut ties, mut from) = (0.0, 0.0, 0);
     while from < all.len() {
-        let same = all[from..].iter().take_while(|(value, _)| *value == all[from].0).count();
-        let rank = from as f64 + (same as f64 + 1.0) / 2.0;
+        let same = all[from..].iter().take_while(|(value, _)| value.total_cmp(&all[from].0).is_eq()).count();
+        let rank = from as f64 + f64::midpoint(same as f64, 1.0);
         ranks += rank * all[from..from + same].iter().filter(|(_, after)| *after).count() as f64;
         ties += (same as f64).powi(3) - same as f64;
         from += same;

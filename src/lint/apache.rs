@@ -423,9 +423,7 @@ impl<'f> Walk<'f> {
             self.read.partly = true;
             return;
         };
-        if paths.is_empty() && relative {
-            self.read.partly = true;
-        } else if paths.is_empty() && built.is_none() {
+        if paths.is_empty() && (relative || built.is_none()) {
             self.read.partly = true;
         } else if paths.is_empty() && !optional && applies == Applies::Yes {
             let finding = Finding::fatal(

@@ -18,6 +18,7 @@ pub struct Undo {
 /// The first words of the source of such a runbook; the run's id follows.
 pub const UNDO_OF: &str = "undo of ";
 
+#[expect(clippy::too_many_lines, reason = "one arm a change, and nothing between them")]
 /// The runbook that takes back `made`, the changes of run `run` on `app`, oldest first.
 pub fn undo(run: &str, app: &str, made: &[(Change, Before, Effect)]) -> Undo {
     let mut told = Undo::default();

@@ -41,6 +41,7 @@ impl ConfigValue {
 }
 
 /// How a config var now compares with what is wanted. Values stay behind the door.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the variable")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigDifference {
     /// Its name.

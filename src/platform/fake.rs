@@ -295,6 +295,7 @@ impl State {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a change")]
     fn apply(&mut self, change: &Change) -> Effect {
         let name = match change {
             Change::Restart { .. } => "restart",

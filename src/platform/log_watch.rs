@@ -176,9 +176,7 @@ impl LogWatch {
             // To the second: a line of that second is later than its beginning.
             made_at.trim_end_matches('Z').clone_into(&mut state.floor);
         } else {
-            state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
-            state.joined = false;
-            state.to_repeat = state.known.clone();
+            state.repeat_from_here();
         }
         state.opened += 1;
     }
@@ -200,9 +198,7 @@ impl LogWatch {
 
     fn catch_up(&self, now: Moment, lines: &[LogLine]) {
         let mut state = self.state();
-        state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
-        state.joined = false;
-        state.to_repeat = state.known.clone();
+        state.repeat_from_here();
         let before = state.remembered;
         drop(state);
         for line in lines {
@@ -252,6 +248,13 @@ impl LogWatch {
 }
 
 impl State {
+    /// Lines that come now may have been seen: they are counted again only when they are others.
+    fn repeat_from_here(&mut self) {
+        self.repeats_until = Some(self.last.clone().max(self.floor.clone()));
+        self.joined = false;
+        self.to_repeat.clone_from(&self.known);
+    }
+
     fn remember(&mut self, hash: u64, at: &str) {
         if at > self.last.as_str() {
             at.clone_into(&mut self.last);
@@ -451,7 +454,7 @@ mod tests {
     #[test]
     fn memory_stays_bounded() {
         let watch = watch();
-        for at in 0..(SECONDS as u32 + 500) {
+        for at in 0..u32::try_from(SECONDS).unwrap() + 500 {
             watch.take(Moment(u64::from(at) * 1000), &full(at), false);
         }
         let state = watch.state();

@@ -93,8 +93,7 @@ impl PageDesk {
             let (heroku, round, hand) = (Arc::clone(heroku), round.clone(), Arc::clone(&hand));
             clock.beside(Box::new(move || work(&*heroku, &round, &hand)));
         }
-        let answers = held(&hand).answers.clone();
-        answers
+        held(&hand).answers.clone()
     }
 
     /// The round's own hand; another round before it ends with the page that it is at.

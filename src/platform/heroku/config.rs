@@ -31,13 +31,12 @@ impl Heroku {
                     Some(secret)
                 }
                 ConfigValue::Release(version) => {
-                    let then = match releases.get(version) {
-                        Some(then) => then,
-                        None => {
-                            let version_text = segment(&version.to_string())?;
-                            let path = self.of_app(&format!("/releases/{version_text}/config-vars"));
-                            releases.entry(*version).or_insert(self.config(&path)?)
-                        }
+                    let then = if let Some(then) = releases.get(version) {
+                        then
+                    } else {
+                        let version_text = segment(&version.to_string())?;
+                        let path = self.of_app(&format!("/releases/{version_text}/config-vars"));
+                        releases.entry(*version).or_insert(self.config(&path)?)
                     };
                     then.get(key).cloned()
                 }

@@ -291,7 +291,7 @@ mod tests {
         let whole = "rendezvous\r\nhello\r\n\u{ffff} heroku-command-exit-status: 42\r\n".as_bytes();
         for piece in [1, 3, 12, 1000] {
             let (url, heard) = server(whole.chunks(piece).map(<[u8]>::to_vec).collect());
-            let mut attached = attach(&url, "http://127.0.0.1:1").ok().expect("attached");
+            let mut attached = attach(&url, "http://127.0.0.1:1").unwrap_or_else(|_| panic!("attached"));
             let (redactor, clock) = (Redactor::default(), SystemClock::start());
             let told = std::sync::Mutex::new(Vec::new());
             let emit = |line: &str| told.lock().unwrap().push(line.to_owned());
