@@ -178,7 +178,8 @@ impl LogWatch {
         } else {
             state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
             state.joined = false;
-            state.to_repeat = state.known.clone();
+            let State { to_repeat, known, .. } = &mut *state;
+            to_repeat.clone_from(known);
         }
         state.opened += 1;
     }
@@ -202,7 +203,8 @@ impl LogWatch {
         let mut state = self.state();
         state.repeats_until = Some(state.last.clone().max(state.floor.clone()));
         state.joined = false;
-        state.to_repeat = state.known.clone();
+        let State { to_repeat, known, .. } = &mut *state;
+        to_repeat.clone_from(known);
         let before = state.remembered;
         drop(state);
         for line in lines {
@@ -451,7 +453,7 @@ mod tests {
     #[test]
     fn memory_stays_bounded() {
         let watch = watch();
-        for at in 0..(SECONDS as u32 + 500) {
+        for at in 0..u32::try_from(SECONDS + 500).unwrap() {
             watch.take(Moment(u64::from(at) * 1000), &full(at), false);
         }
         let state = watch.state();

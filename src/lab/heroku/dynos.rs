@@ -376,7 +376,7 @@ impl Supervisor<'_> {
         let client = self.dyno.control.client.lock().ok().and_then(|mut client| client.take());
         let said = match client {
             Some(client) => rendezvous::join(client, &self.dyno, child.stdout.take(), child.stderr.take()),
-            None => [self.pipe(child.stdout.take()), self.pipe(child.stderr.take())].into(),
+            None => [self.pipe(child.stdout.take()), self.pipe(child.stderr.take())],
         };
         let web = self.dyno.kind == "web";
         let begun = door::now();

@@ -70,7 +70,6 @@ impl Heroku {
     }
 
     /// Makes an attached dyno and attaches to it. The inner fault says why that cannot be; then nothing has run.
-    #[expect(clippy::type_complexity, reason = "two kinds of no: in doubt, and not here")]
     fn attach(
         &self,
         wish: &OneOff,
