@@ -213,7 +213,9 @@ mod tests {
         let (redactor, told) = (Redactor::default(), Mutex::new(Vec::new()));
         let emit = |line: &str| told.lock().unwrap().push(line.to_owned());
         let mut output = Output::new(&redactor, &emit);
-        pieces.iter().for_each(|piece| output.feed(piece));
+        for piece in pieces {
+            output.feed(piece);
+        }
         output.end();
         let exit = output.exit;
         (told.into_inner().unwrap(), exit)

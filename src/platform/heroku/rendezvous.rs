@@ -30,6 +30,7 @@ const PORT: u16 = 5000;
 const WHAT: &str = "attaching to the one-off dyno";
 
 /// A connection, of either kind.
+#[derive(Debug)]
 enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -61,6 +62,7 @@ impl Write for Wire {
 }
 
 /// A dyno's terminal, attached.
+#[derive(Debug)]
 pub(super) struct Attached(BufReader<Wire>);
 
 /// How an attached dyno's output ended.
@@ -291,7 +293,7 @@ mod tests {
         let whole = "rendezvous\r\nhello\r\n\u{ffff} heroku-command-exit-status: 42\r\n".as_bytes();
         for piece in [1, 3, 12, 1000] {
             let (url, heard) = server(whole.chunks(piece).map(<[u8]>::to_vec).collect());
-            let mut attached = attach(&url, "http://127.0.0.1:1").unwrap_or_else(|_| panic!("attached"));
+            let mut attached = attach(&url, "http://127.0.0.1:1").unwrap();
             let (redactor, clock) = (Redactor::default(), SystemClock::start());
             let told = std::sync::Mutex::new(Vec::new());
             let emit = |line: &str| told.lock().unwrap().push(line.to_owned());
@@ -306,11 +308,11 @@ mod tests {
     fn a_plain_connection_is_for_this_machine_and_a_plain_api_only() {
         // It is spoken to in TLS, which it does not answer in.
         let (url, heard) = server(vec![b"rendezvous\r\n".to_vec()]);
-        let refused = attach(&url, "https://api.heroku.com").err().expect("refused");
+        let refused = attach(&url, "https://api.heroku.com").unwrap_err();
         assert_eq!(refused.kind, FaultKind::Tls);
         assert!(!heard.join().unwrap_or_default().contains("s3cret"), "the secret was not said");
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let blocked = attach(&format!("rendezvous://{free}/x"), "http://127.0.0.1:1").err().expect("no one");
+        let blocked = attach(&format!("rendezvous://{free}/x"), "http://127.0.0.1:1").unwrap_err();
         assert_eq!(blocked.kind, FaultKind::Network);
         assert!(blocked.hints[0].contains("may be blocked"));
     }
