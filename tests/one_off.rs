@@ -111,7 +111,7 @@ fn a_dry_run_follows_nothing_and_starts_nothing() {
     for entry in &lab.requests()[from..] {
         assert_eq!(entry["method"], "GET", "{entry}");
     }
-    for told in ["POST /apps/wizzypedia/dynos", "log-sessions", "may open more"] {
+    for told in ["POST /apps/wizzypedia/dynos", "log-sessions", "connections: up to 2"] {
         assert!(ran.stdout.contains(told), "{told}: {}", ran.stdout);
     }
 }
