@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test says by panicking what it missed")]
 
+#[path = "guide/aftercare.rs"]
+mod aftercare;
 #[path = "guide/commands.rs"]
 mod commands;
 #[path = "guide/edit.rs"]
@@ -24,6 +26,7 @@ mod traps;
 /// The areas, in which the tests stand.
 const AREAS: &[(&str, &str)] = &[
     ("steps", include_str!("guide/steps.rs")),
+    ("aftercare", include_str!("guide/aftercare.rs")),
     ("commands", include_str!("guide/commands.rs")),
     ("jobs", include_str!("guide/jobs.rs")),
     ("edit", include_str!("guide/edit.rs")),

@@ -80,7 +80,9 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         let watch = builder.after_care(care, &steps, &healthy);
         // After what the plan sets out to do, before what always runs.
         let at = steps.iter().rposition(|step| !step.always).map_or(0, |last| last + 1);
-        watch.into_iter().for_each(|step| steps.insert(at, step));
+        if let Some(step) = watch {
+            steps.insert(at, step);
+        }
     }
     let when_shut = runbook.when_shut.iter().map(|text| builder.fixed_text(text)).collect();
     builder.unused(runbook);
