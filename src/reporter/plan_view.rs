@@ -5,7 +5,7 @@ use crate::action::Preview;
 use crate::engine::Measurements;
 use crate::expr::{Evaluation, Truth};
 use crate::health::show_seconds;
-use crate::plan::{AfterGate, Body, Gate, OnFailure, Plan, Step};
+use crate::plan::{AfterGate, Body, Care, Gate, Ladder, OnFailure, Plan, Step};
 use crate::source::escape_controls;
 
 /// Lines of detail shown of one step.
@@ -179,24 +179,7 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
     if let Body::Ladder(ladder) = &step.body
         && let Some(care) = &ladder.care
     {
-        let watch = show_seconds(care.watch.as_secs_f64());
-        let then = match (&care.again, ladder.rungs.is_empty()) {
-            (_, true) => "the run ends as with a shut gate".to_owned(),
-            (Some(again), _) => {
-                format!("{again} is climbed again, from the rung after the one that had healed")
-            }
-            (None, _) => "these rungs are climbed".to_owned(),
-        };
-        line(
-            inner,
-            &format!(
-                "watches for {watch} that this stays: {}{}",
-                care.until,
-                reading(view, &step.id, "after-care")
-            ),
-        );
-        line(inner, &format!("false for {}: {then}", show_seconds(care.patience.as_secs_f64())));
-        line(inner, "the app stays locked meanwhile; Ctrl-C ends the watch (exit 130)");
+        care_view(&mut line, inner, care, ladder, &reading(view, &step.id, "after-care"));
         if care.again.is_some() || ladder.rungs.is_empty() {
             return;
         }
@@ -214,6 +197,19 @@ fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, i
             step_view(out, view, rung, &format!("{number}{}", index + 1), inner);
         }
     }
+}
+
+/// What is watched after success, and what is done when it falls.
+fn care_view(line: &mut impl FnMut(usize, &str), inner: usize, care: &Care, ladder: &Ladder, reads: &str) {
+    let then = match (&care.again, ladder.rungs.is_empty()) {
+        (_, true) => "the run ends as with a shut gate".to_owned(),
+        (Some(again), _) => format!("{again} is climbed again, from the rung after the one that had healed"),
+        (None, _) => "these rungs are climbed".to_owned(),
+    };
+    let watch = show_seconds(care.watch.as_secs_f64());
+    line(inner, &format!("watches for {watch} that this stays: {}{reads}", care.until));
+    line(inner, &format!("false for {}: {then}", show_seconds(care.patience.as_secs_f64())));
+    line(inner, "the app stays locked meanwhile; Ctrl-C ends the watch (exit 130)");
 }
 
 fn gate_words(gate: &Gate) -> String {
