@@ -24,7 +24,6 @@ pub enum Reconciled {
     CannotTell(String),
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm a change, and nothing between them")]
 /// Reads back whether `change` happened. That it did is certain at any time; that it did not only when a lost request
 /// can no longer land (`settled`), which the caller keeps account of.
 ///

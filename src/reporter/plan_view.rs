@@ -95,7 +95,6 @@ pub fn plan_view(view: &PlanView<'_>) -> String {
     out
 }
 
-#[expect(clippy::too_many_lines, reason = "a step from its top to its bottom, as it is read")]
 fn step_view(out: &mut String, view: &PlanView<'_>, step: &Step, number: &str, indent: usize) {
     let mut line = |indent: usize, text: &str| {
         out.push_str(&" ".repeat(indent));

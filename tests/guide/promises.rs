@@ -41,7 +41,8 @@ fn pages_load_faster() {
     let answered = |side: &Json| number(side, "answered") / number(side, "requests");
     assert!(answered(before) < 0.95 && answered(after) >= 0.95, "{before} {after}");
     let latencies = after["latencies"].as_str().expect("a text").split_whitespace().count();
-    assert_eq!(latencies as f64, number(after, "answered"), "only answered pages have a time");
+    let told = number(after, "answered");
+    assert!((told - latencies as f64).abs() < 0.5, "only answered pages have a time: {after}");
     assert!(number(after, "p50") <= number(after, "p95"), "{after}");
     // In the lab an exhausted page fails at once: what is faster is that a page comes at all, and it is said so.
     assert_ne!(after["pages_faster"], "broken", "{after}");
