@@ -212,7 +212,7 @@ fn the_server_hangs() {
 #[test]
 fn a_statement_that_hangs_is_ended_by_the_server_and_the_connection_lives() {
     let server = Server::start(20, &["--skip-ssl"]);
-    server.order("CREATE TABLE wiki.job (id INT PRIMARY KEY) ENGINE=InnoDB");
+    server.order("CREATE TABLE wiki.job (job_id INT PRIMARY KEY, job_cmd VARBINARY(60), job_token VARBINARY(32)) ENGINE=InnoDB");
     let run = run_at(&server.url("app"));
     assert_eq!(run.census().expect("a census").jobs, Some(0));
     let own = own_id(&run);

@@ -115,8 +115,8 @@ fn an_emergency_says_why_and_lifts_only_what_can_be_lifted() {
     says(&run(&["--lift", "deploy"]), &["--emergency"]);
     says(&run(&["--emergency", " "]), &["say why"]);
     says(
-        &run(&["--emergency", "all down", "--lift", "deply", "--lift", "prove"]),
-        &["--lift deply", "did you mean `deploy`?", "--lift prove", "its whole work"],
+        &run(&["--emergency", "all down", "--lift", "deply", "--lift", "heal"]),
+        &["--lift deply", "did you mean `deploy`?", "--lift heal", "its whole work"],
     );
 }
 

@@ -10,7 +10,7 @@ use super::library;
 use super::output::{Stop, data, talk};
 use super::target::TargetArgs;
 use crate::guard::is_guardrails;
-use crate::plan::check;
+use crate::plan::check_among;
 use crate::source::{Diagnostic, Severity, Source, render};
 
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,11 @@ fn check_file(args: &CheckArgs, file: &Path) -> u8 {
     let (faults, valid) = if is_guardrails(&source) || super::guardrails::is_named_so(file) {
         crate::guard::read(&source).map_or_else(|faults| (faults, false), |_| (Vec::new(), true))
     } else {
-        match check(&source) {
+        let included = match library::included(&source, None, false) {
+            Ok(included) => included,
+            Err(stop) => return refused(args.json, &stop),
+        };
+        match check_among(&source, &included) {
             Ok(checked) => {
                 let mut warnings = checked.warnings;
                 warnings.extend(misnamed(file, &checked.runbook));

@@ -13,7 +13,7 @@ use crate::expr::Template;
 use crate::expr::units::write_duration;
 use crate::plan::{
     AfterGate, Body, Checked, Gate, IfUnknown, OnFailure, Plan, PlanRecord, Step, Target, bind_inputs, build,
-    check,
+    check_among,
 };
 use crate::reporter::wrap;
 use crate::source::{Node, NodeKind, render};
@@ -48,7 +48,14 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
             return stop.code;
         }
     };
-    match check(&source) {
+    let included = match library::included(&source, args.runbooks.as_deref(), false) {
+        Ok(included) => included,
+        Err(stop) => {
+            talk(&stop.text);
+            return stop.code;
+        }
+    };
+    match check_among(&source, &included) {
         Ok(checked) if args.by_hand => match bound(args, &checked) {
             Ok(plan) => {
                 data(&by_hand::page(&checked.runbook, &plan, page_width()));
@@ -234,8 +241,9 @@ fn explain_step(
 
 /// A step's verb as its file writes it, with the inputs put in.
 pub(super) fn written(step: &Step, specs: &[StepSpec]) -> Option<String> {
-    let id = step.repeats.as_ref().unwrap_or(&step.id);
-    let BodySpec::Verb(verb) = &specs.iter().find(|spec| spec.id.value == *id)?.body else { return None };
+    let called = |id: &String| specs.iter().find(|spec| spec.id.value == *id);
+    let spec = called(&step.id).or_else(|| called(step.repeats.as_ref()?))?;
+    let BodySpec::Verb(verb) = &spec.body else { return None };
     let given = flow(&verb.node, &step.bindings);
     let name = verb.entry.name;
     Some(if given.is_empty() { name.to_owned() } else { format!("{name}: {given}") })

@@ -1,5 +1,6 @@
 //! Finds runbooks: files first, then those inside the binary.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use super::output::{Stop, shown};
 use crate::plan::EMBEDDED;
 use crate::source::yaml::SIZE;
 use crate::source::{Source, did_you_mean};
+use crate::spec::included_names;
 
 /// A runbook that was found.
 #[derive(Debug, Clone)]
@@ -122,4 +124,25 @@ pub(super) fn find(name: &str, dir: Option<&Path>, unattended: bool) -> Result<(
         ));
     }
     Ok((found.name.clone(), source))
+}
+
+/// Texts of every runbook that `source` includes, and of those that they include, by name. Unattended, one that stands
+/// before an embedded one is refused as if it were run itself. What is not found is a fault of the runbook, told by its
+/// check.
+pub(super) fn included(
+    source: &Source,
+    dir: Option<&Path>,
+    unattended: bool,
+) -> Result<BTreeMap<String, String>, Stop> {
+    let mut texts = BTreeMap::new();
+    let mut open = included_names(source);
+    while let Some(name) = open.pop() {
+        if texts.contains_key(&name) || !all(dir)?.iter().any(|found| found.name == name) {
+            continue;
+        }
+        let (_, found) = find(&name, dir, unattended)?;
+        open.extend(included_names(&found));
+        texts.insert(name, found.text.to_string());
+    }
+    Ok(texts)
 }

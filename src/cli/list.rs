@@ -1,10 +1,11 @@
 //! `runbook list`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::library::{self, Found};
 use super::output::{beside, data, page_width, talk};
-use crate::plan::check;
+use crate::plan::check_among;
 use crate::reporter::wrap;
 use crate::spec::InputSpec;
 
@@ -32,8 +33,10 @@ pub(super) fn run(args: &ListArgs) -> u8 {
     let width = page_width();
     let mut rows = Vec::new();
     let mut out = String::new();
-    for runbook in found {
-        let (text, row) = entry(&runbook, width);
+    let texts = found.iter().filter_map(|known| Some((known.name.clone(), known.source.as_ref().ok()?)));
+    let library = texts.map(|(name, source)| (name, source.text.to_string())).collect();
+    for runbook in &found {
+        let (text, row) = entry(runbook, &library, width);
         out.push_str(&text);
         rows.push(row);
     }
@@ -47,7 +50,7 @@ pub(super) fn run(args: &ListArgs) -> u8 {
 }
 
 /// One runbook, as text and as JSON.
-fn entry(runbook: &Found, width: usize) -> (String, serde_json::Value) {
+fn entry(runbook: &Found, library: &BTreeMap<String, String>, width: usize) -> (String, serde_json::Value) {
     let name = crate::source::escape_controls(&runbook.name);
     let from = match (&runbook.source, runbook.shadows) {
         (Ok(source), true) => format!("{} (instead of the embedded one)", source.name),
@@ -63,7 +66,7 @@ fn entry(runbook: &Found, width: usize) -> (String, serde_json::Value) {
     };
     let Ok(source) = &runbook.source else { return Default::default() };
     let mut out = format!("{name}\n");
-    let checked = match check(source) {
+    let checked = match check_among(source, library) {
         Ok(checked) => checked,
         Err(faults) => {
             let told =

@@ -16,7 +16,7 @@ use super::signals::Ending;
 use super::target::{TargetArgs, open_target};
 use crate::engine::Outcome;
 use crate::plan::{
-    Emergency, Plan, PlanRecord, Selection, Target, bind_inputs, build, check, check_emergency,
+    Emergency, Plan, PlanRecord, Selection, Target, bind_inputs, build, check_among, check_emergency,
     check_selection, emergency,
 };
 use crate::platform::{Opened, SystemClock};
@@ -147,7 +147,8 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
     let (name, source) =
         library::find(&args.name, args.runbooks.as_deref(), args.manner.yes && !args.dry_run)?;
     let colour = console::colors_enabled_stderr();
-    let checked = check(&source)
+    let included = library::included(&source, args.runbooks.as_deref(), args.manner.yes && !args.dry_run)?;
+    let checked = check_among(&source, &included)
         .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;
     if checked.runbook.name.value != name {
         return Err(Stop::new(
@@ -169,6 +170,7 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         runbook: name,
         source: source.name.to_string(),
         text: source.text.to_string(),
+        included,
         inputs,
         selection,
         target: Target::default(),

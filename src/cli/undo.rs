@@ -119,6 +119,7 @@ fn attempt(args: &UndoArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         runbook: "undo".to_owned(),
         source: source.name.to_string(),
+        included: BTreeMap::new(),
         text: source.text.to_string(),
         inputs: BTreeMap::new(),
         selection: Selection::default(),

@@ -1,11 +1,13 @@
 //! From a runbook's text and a record to a plan. Pure, and the same record always gives the same plan.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::emergency::lift;
+use super::include::{guardrails_within, specs_within};
 use super::model::{Bound, Plan, PlanRecord, Selection};
 use super::select::select;
 use super::steps::Builder;
@@ -15,7 +17,7 @@ use crate::spec::{Runbook, read_leniently};
 /// A runbook that was checked without a target.
 #[derive(Debug)]
 pub struct Checked {
-    /// As read.
+    /// As read; the steps of the runbooks that it includes stand behind its own.
     pub runbook: Runbook,
     /// Its steps, bound to defaults.
     pub plan: Plan,
@@ -28,6 +30,15 @@ pub struct Checked {
 /// # Errors
 /// The faults, warnings among them.
 pub fn check(source: &Source) -> Result<Checked, Vec<Diagnostic>> {
+    check_among(source, &BTreeMap::new())
+}
+
+/// As [`check`], where `included` are the texts of runbooks that it includes, by name; those in the binary are known
+/// without.
+///
+/// # Errors
+/// The faults, warnings among them.
+pub fn check_among(source: &Source, included: &BTreeMap<String, String>) -> Result<Checked, Vec<Diagnostic>> {
     let (runbook, mut faults) = read_leniently(source);
     let Some(runbook) = runbook else { return Err(faults) };
     let inputs = runbook.inputs.iter().map(|input| {
@@ -38,6 +49,7 @@ pub fn check(source: &Source) -> Result<Checked, Vec<Diagnostic>> {
         runbook: runbook.name.value.clone(),
         source: source.name.to_string(),
         text: source.text.to_string(),
+        included: included.clone(),
         inputs: inputs.collect(),
         selection: Selection::default(),
         target: super::model::Target::default(),
@@ -47,6 +59,9 @@ pub fn check(source: &Source) -> Result<Checked, Vec<Diagnostic>> {
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
         return Err(faults);
     }
+    let mut runbook = runbook;
+    let specs = specs_within(&runbook.steps, included);
+    runbook.steps.extend(specs);
     Ok(Checked { runbook, plan, warnings: faults })
 }
 
@@ -69,8 +84,21 @@ fn id_of(record: &PlanRecord) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A step that is repeated repeats its faults: each is told once.
+pub(super) fn unique(faults: &mut Vec<Diagnostic>) {
+    let mut told_already: Vec<Diagnostic> = Vec::new();
+    faults.retain(|fault| {
+        let new = !told_already.contains(fault);
+        if new {
+            told_already.push(fault.clone());
+        }
+        new
+    });
+}
+
 fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>) -> Plan {
-    let guardrails = record.guardrails.clone().joined(runbook.guardrails.clone());
+    let included = guardrails_within(runbook, &record.included, 0);
+    let guardrails = record.guardrails.clone().joined(runbook.guardrails.clone()).joined(included);
     let mut builder = Builder::new(runbook, &record, guardrails.kill_limits(), faults);
     let every = builder.interval(runbook);
     let healthy = builder.healthy(runbook);
@@ -84,23 +112,19 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
             steps.insert(at, step);
         }
     }
-    let when_shut = runbook.when_shut.iter().map(|text| builder.fixed_text(text)).collect();
+    let mut when_shut: Vec<String> = runbook.when_shut.iter().map(|text| builder.fixed_text(text)).collect();
     builder.unused(runbook);
-    // A step that is repeated repeats its faults.
-    let mut told_already: Vec<Diagnostic> = Vec::new();
-    faults.retain(|fault| {
-        let new = !told_already.contains(fault);
-        if new {
-            told_already.push(fault.clone());
-        }
-        new
-    });
+    let along = builder.along;
+    when_shut.extend(
+        along.when_shut.into_iter().filter(|line| !runbook.when_shut.iter().any(|own| own.value == *line)),
+    );
+    unique(faults);
     select(&mut steps, &record.selection);
     if let Some(emergency) = &record.emergency {
         lift(&mut steps, emergency);
     }
     let asked = record.deadline_ms.map(Duration::from_millis);
-    let deadline = [told, asked].into_iter().flatten().min();
+    let deadline = [told, asked, along.deadline].into_iter().flatten().min();
     Plan {
         id: id_of(&record),
         summary: runbook.summary.clone(),

@@ -5,6 +5,7 @@
 mod after_care;
 mod build;
 mod emergency;
+mod include;
 mod inputs;
 mod library;
 mod model;
@@ -13,7 +14,7 @@ mod select;
 mod steps;
 mod undo;
 
-pub use build::{Checked, build, check};
+pub use build::{Checked, build, check, check_among};
 pub use emergency::{check_emergency, emergency};
 pub use inputs::bind_inputs;
 pub use library::EMBEDDED;

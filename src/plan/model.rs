@@ -23,6 +23,9 @@ pub struct PlanRecord {
     pub source: String,
     /// Its text, whole.
     pub text: String,
+    /// Texts of the runbooks that it includes, whole, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub included: BTreeMap<String, String>,
     /// Inputs, bound.
     pub inputs: BTreeMap<String, Bound>,
     /// Which steps were chosen.

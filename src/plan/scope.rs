@@ -23,6 +23,12 @@ impl Names {
         Self { metrics: true, before: false, units: BTreeMap::new(), steps: Arc::new(steps) }
     }
 
+    /// What `others` know that begins with `start`, is known here, too.
+    pub(super) fn adopt(&mut self, others: &Self, start: &str) {
+        let new = others.units.iter().filter(|(name, _)| name.starts_with(start));
+        self.units.extend(new.map(|(name, unit)| (name.clone(), *unit)));
+    }
+
     pub(super) fn add(&mut self, name: String, unit: Unit) {
         self.units.insert(name, unit);
     }

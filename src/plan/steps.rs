@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::include::Along;
 use super::model::{AfterGate, Body, Gate, IfUnknown, Ladder, OnFailure, PlanRecord, Retry, Step};
 use super::scope::Names;
 use crate::action::{Action, Bindings, KillLimits, Param, Rollback};
@@ -29,13 +30,19 @@ const SLOWEST: Duration = Duration::from_secs(60);
 pub(super) struct Builder<'f> {
     pub(super) names: Names,
     pub(super) bindings: Bindings,
-    ids: BTreeMap<String, Span>,
+    pub(super) ids: BTreeMap<String, Span>,
     used: BTreeSet<String>,
-    every: Duration,
+    pub(super) every: Duration,
     /// The database is not asked in this run: conditions are told by dynos and pages alone.
-    without_database: bool,
+    pub(super) without_database: bool,
     /// The runbook says that its steps only look.
-    only_looks: bool,
+    pub(super) only_looks: bool,
+    /// Texts of runbooks that may be included, by name.
+    pub(super) library: BTreeMap<String, String>,
+    /// The runbooks that are being read, each included by the one before it.
+    pub(super) chain: Vec<String>,
+    /// What comes along with what is included.
+    pub(super) along: Along,
     pub(super) faults: &'f mut Vec<Diagnostic>,
 }
 
@@ -54,6 +61,8 @@ fn outputs_of(specs: &[StepSpec], into: &mut BTreeMap<String, Vec<String>>) {
                 into.insert(spec.id.value.clone(), Vec::new());
                 outputs_of(&ladder.rungs, into);
             }
+            // They are known when it has been read.
+            BodySpec::Include(_) => {}
         }
     }
 }
@@ -97,6 +106,9 @@ impl<'f> Builder<'f> {
             every: EVERY,
             without_database: record.target.database.is_none() && !record.target.app.is_empty(),
             only_looks: runbook.only_looks,
+            library: record.included.clone(),
+            chain: vec![runbook.name.value.clone()],
+            along: Along::default(),
             faults,
         }
     }
@@ -145,6 +157,10 @@ impl<'f> Builder<'f> {
         for always in [false, true] {
             for (index, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.always == always) {
                 self.check_id(spec);
+                if let BodySpec::Include(include) = &spec.body {
+                    steps.extend(self.include(spec, include).into_iter().map(|step| (index, step)));
+                    continue;
+                }
                 let place = spec.for_each.first().map_or(spec.span, |item| item.span);
                 if matches!(spec.body, BodySpec::Ladder(_)) && !spec.for_each.is_empty() {
                     self.faults
@@ -207,6 +223,8 @@ impl<'f> Builder<'f> {
                 own_gate = action.own_gate().filter(|_| !rung).and_then(|until| Expr::parse(until).ok());
                 (Body::Verb(Arc::from(action)), gated, patience, verb.entry.name == "deploy")
             }
+            // Expanded before any step is read.
+            BodySpec::Include(_) => return None,
             BodySpec::Ladder(ladder) => {
                 self.only_waits(spec, "ladder");
                 (Body::Ladder(self.ladder(ladder)), false, Duration::MAX, false)

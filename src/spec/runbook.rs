@@ -120,7 +120,11 @@ pub(crate) fn read_leniently(source: &Source) -> (Option<Runbook>, Vec<Diagnosti
     }
 }
 
-fn read_tree(source: &Source, node: &crate::source::Node, faults: &mut Vec<Diagnostic>) -> Option<Runbook> {
+pub(super) fn read_tree(
+    source: &Source,
+    node: &crate::source::Node,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<Runbook> {
     let head = node.map("a runbook").map_or(Span::default(), |map| map.head());
     let mut reading = Reading::begin(node, &RUNBOOK, head, faults)?;
     if let Some(version) = reading.text("runbook")

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::after_care::AFTER_CARE;
 use super::runbook::{HEALTH, RUNBOOK};
-use super::step::{GATE, LADDER, RETRY, STEP};
+use super::step::{GATE, INCLUDE, LADDER, RETRY, STEP};
 use crate::action::{INPUT, VERBS};
 use crate::guard::RUNBOOK_PART;
 use crate::health::Metric;
@@ -15,7 +15,8 @@ pub fn json_schema() -> Json {
     let mut one_of = Vec::new();
     let verbs = VERBS.iter().map(|entry| (entry.name, entry.about, entry.shape.schema()));
     let ladder = ("ladder", LADDER_ABOUT, LADDER.schema());
-    for (name, about, mut schema) in verbs.chain([ladder]) {
+    let include = ("include", INCLUDE_ABOUT, INCLUDE.schema());
+    for (name, about, mut schema) in verbs.chain([ladder, include]) {
         schema["description"] = json!(about);
         step["properties"][name] = schema;
         one_of.push(json!({ "required": [name] }));
@@ -50,7 +51,10 @@ pub fn format_page() -> String {
     out.push_str("\n### retry\n\n");
     out.push_str(&RETRY.table());
     out.push_str("\n## Verbs\n\n| verb | |\n|---|---|\n");
-    for (name, about) in VERBS.iter().map(|entry| (entry.name, entry.about)).chain([("ladder", LADDER_ABOUT)])
+    for (name, about) in VERBS
+        .iter()
+        .map(|entry| (entry.name, entry.about))
+        .chain([("ladder", LADDER_ABOUT), ("include", INCLUDE_ABOUT)])
     {
         out.push_str(&format!("| [`{name}`](#{name}) | {} |\n", cell(about)));
     }
@@ -75,6 +79,8 @@ pub fn format_page() -> String {
     }
     out.push_str(&format!("\n### ladder\n\n{LADDER_ABOUT} A rung that fails, cannot connect or finds nothing to do passes to the next at once.\n\n"));
     out.push_str(&LADDER.table());
+    out.push_str(&format!("\n### include\n\n{INCLUDE_ABOUT} They are called `ID-STEP`, where ID is this step's `id` or the runbook's name; a later condition reads `steps.ID-STEP.OUTPUT`, and `--skip ID` leaves all of them out. One run has one meaning of `healthy`: the including runbook's. Limits add up: guardrails and deadlines of both count, the tighter one wins. What the other watches for after its end (`after_care`) does not come along.\n\n"));
+    out.push_str(&INCLUDE.table());
     out.push_str("\n## Names in conditions\n\n| name | unit | |\n|---|---|---|\n");
     for metric in Metric::ALL {
         out.push_str(&format!(
@@ -93,6 +99,7 @@ pub fn format_page() -> String {
     out
 }
 
+const INCLUDE_ABOUT: &str = "The steps of another runbook, in this place.";
 const LADDER_ABOUT: &str = "Rungs, mildest first; the first after which the condition holds ends it.";
 
 /// A text inside a table's cell.

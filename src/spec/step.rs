@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::action::{EARLY, Kind, Param, Reading, Shape, VERBS, VerbEntry, optional, required};
-use crate::source::{Diagnostic, Node, NodeKind, Span, Spanned, did_you_mean};
+use crate::source::{Diagnostic, Map, Node, NodeKind, Span, Spanned, did_you_mean};
 
 /// One step as written.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub enum BodySpec {
     Verb(VerbSpec),
     /// An escalation ladder.
     Ladder(LadderSpec),
+    /// Another runbook's steps.
+    Include(IncludeSpec),
 }
 
 /// A verb and its parameters, unread: a `for_each` reads them once an item.
@@ -54,6 +56,17 @@ pub struct VerbSpec {
     pub entry: &'static VerbEntry,
     /// Its parameters.
     pub node: Node,
+    /// Where it is named.
+    pub at: Span,
+}
+
+/// Another runbook's steps, in this place.
+#[derive(Debug)]
+pub struct IncludeSpec {
+    /// The other runbook's name.
+    pub runbook: Spanned<String>,
+    /// Its inputs; a value may name this runbook's inputs.
+    pub with: Vec<(Spanned<String>, Spanned<String>)>,
     /// Where it is named.
     pub at: Span,
 }
@@ -194,6 +207,22 @@ pub(super) const LADDER: Shape = Shape {
     open: false,
 };
 
+/// Another runbook's steps.
+pub(super) const INCLUDE: Shape = Shape {
+    name: "include",
+    fields: &[
+        required("runbook", Kind::Text, "The other runbook's name, as `runbook run` takes it."),
+        optional(
+            "with",
+            Kind::Each(&Kind::Any),
+            "Its inputs by name; a value may name inputs of this runbook. Default: its own defaults.",
+        ),
+    ],
+    short: Some("runbook"),
+    empty: false,
+    open: false,
+};
+
 /// What may be a step's failure policy.
 pub const ON_FAILURE: &[&str] = &["stop", "continue", "rollback"];
 /// What an unknown `when` may mean.
@@ -265,7 +294,9 @@ impl StepSpec {
             if header.contains(&key.value.as_str()) {
                 continue;
             }
-            if key.value == "ladder" || VERBS.iter().any(|entry| entry.name == key.value) {
+            if ["ladder", "include"].contains(&key.value.as_str())
+                || VERBS.iter().any(|entry| entry.name == key.value)
+            {
                 verbs.push((key, value));
             } else {
                 faults.push(unknown_key(key, &header));
@@ -276,7 +307,8 @@ impl StepSpec {
             [] => {
                 let unknown_told = map.entries().iter().any(|(key, _)| !header.contains(&key.value.as_str()));
                 if !unknown_told {
-                    let names: Vec<_> = VERBS.iter().map(|entry| entry.name).chain(["ladder"]).collect();
+                    let names: Vec<_> =
+                        VERBS.iter().map(|entry| entry.name).chain(["ladder", "include"]).collect();
                     let fault = Diagnostic::error(at, "this step does nothing: it has no verb");
                     faults.push(fault.help(format!("verbs: {}", names.join(", "))));
                 }
@@ -289,7 +321,7 @@ impl StepSpec {
             }
         };
         let mut reading = Reading::begin(node, &STEP, at, faults)?;
-        let id = reading.text("id").unwrap_or_else(|| Spanned::new(key.value.replace('_', "-"), key.span));
+        let reading_id = reading.text("id");
         let name = reading.text("name");
         let when = reading.text("when");
         let if_unknown = reading.text("if_unknown");
@@ -316,9 +348,22 @@ impl StepSpec {
                 return None;
             }
             BodySpec::Ladder(LadderSpec::read(value, key.span, faults)?)
+        } else if key.value == "include" {
+            if rung {
+                let fault = Diagnostic::error(key.span, "a rung is one verb: it includes no runbook");
+                faults.push(fault.help("write its steps as rungs"));
+                return None;
+            }
+            IncludeSpec::refuse_header(map, faults);
+            BodySpec::Include(IncludeSpec::read(value, key.span, faults)?)
         } else {
             let entry = VERBS.iter().find(|entry| entry.name == key.value)?;
             BodySpec::Verb(VerbSpec { entry, node: value.clone(), at: key.span })
+        };
+        let id = match (&body, reading_id) {
+            (_, Some(id)) => id,
+            (BodySpec::Include(include), None) => include.runbook.clone(),
+            (_, None) => Spanned::new(key.value.replace('_', "-"), key.span),
         };
         Some(Self {
             id,
@@ -340,7 +385,7 @@ impl StepSpec {
 }
 
 fn unknown_key(key: &Spanned<String>, header: &[&str]) -> Diagnostic {
-    let verbs = || VERBS.iter().map(|entry| entry.name).chain(["ladder"]);
+    let verbs = || VERBS.iter().map(|entry| entry.name).chain(["ladder", "include"]);
     let fault =
         Diagnostic::error(key.span, format!("unknown verb or key `{}`", crate::source::escape_controls(key)));
     match did_you_mean(key, verbs().chain(header.iter().copied())) {
@@ -415,6 +460,42 @@ impl RetrySpec {
             delay: reading.param("delay"),
             backoff: reading.text("backoff"),
         })
+    }
+}
+
+impl IncludeSpec {
+    /// Its steps have headers of their own.
+    fn refuse_header(map: Map<'_>, faults: &mut Vec<Diagnostic>) {
+        for (key, _) in map.entries() {
+            if !["id", "name", "include"].contains(&key.value.as_str()) {
+                let text = format!("`{}` has no meaning for `include`", key.value);
+                let fault = Diagnostic::error(key.span, text);
+                faults.push(
+                    fault.help("the steps of the other runbook have their own; it may have an input for it"),
+                );
+            }
+        }
+    }
+
+    fn read(node: &Node, at: Span, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let mut reading = Reading::begin(node, &INCLUDE, at, faults)?;
+        let runbook = reading.text("runbook");
+        let mut with = Vec::new();
+        match reading.node("with").map(|node| node.map("a map of inputs")) {
+            Some(Ok(map)) => {
+                for (name, value) in map.entries() {
+                    match &value.kind {
+                        NodeKind::Text(text) => {
+                            with.push((name.clone(), Spanned::new(text.value.clone(), value.span)));
+                        }
+                        _ => faults.push(value.mismatch("one value")),
+                    }
+                }
+            }
+            Some(Err(fault)) => faults.push(fault),
+            None => {}
+        }
+        Some(Self { runbook: runbook?, with, at })
     }
 }
 
