@@ -10,7 +10,7 @@ use super::model::{Bound, Plan, PlanRecord, Selection};
 use super::select::select;
 use super::steps::Builder;
 use crate::source::{Diagnostic, Severity, Source};
-use crate::spec::{Runbook, read_leniently};
+use crate::spec::{BodySpec, Runbook, StepSpec, read_leniently};
 
 /// A runbook that was checked without a target.
 #[derive(Debug)]
@@ -86,6 +86,18 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
     }
     let when_shut = runbook.when_shut.iter().map(|text| builder.fixed_text(text)).collect();
     builder.unused(runbook);
+    if runbook.notify.is_empty() {
+        let said = runbook
+            .steps
+            .iter()
+            .filter(|step| matches!(&step.body, BodySpec::Verb(verb) if verb.entry.name == "notify"));
+        let nobody = |step: &StepSpec| {
+            let fault =
+                Diagnostic::error(step.span, "the `notify` section names nobody who would be told").warning();
+            fault.help("write `notify: [{ slack: RUNBOOK_SECRET_SLACK }]` before the steps")
+        };
+        faults.extend(said.map(nobody));
+    }
     // A step that is repeated repeats its faults.
     let mut told_already: Vec<Diagnostic> = Vec::new();
     faults.retain(|fault| {
@@ -109,6 +121,7 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         steps,
         only_looks: runbook.only_looks,
         deadline,
+        notify: runbook.notify.clone(),
         guardrails,
         when_shut,
         record,

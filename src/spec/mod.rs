@@ -3,12 +3,14 @@
 //! It must never read a file, nor know any target.
 
 mod after_care;
+mod notify;
 mod runbook;
 mod schema;
 mod step;
 
 pub use crate::action::{InputKind, InputSpec};
 pub use after_care::AfterCareSpec;
+pub use notify::{Occasion, SinkKind, SinkSpec, is_address};
 pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};
