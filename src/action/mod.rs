@@ -27,6 +27,7 @@ mod kill_limits;
 mod logs;
 mod maintenance;
 mod manual;
+mod notify;
 mod one_off;
 mod outputs;
 mod param;
@@ -90,4 +91,5 @@ verbs![
     one_off::OneOff,
     confirm::Confirm,
     manual::Manual,
+    notify::Notify,
 ];

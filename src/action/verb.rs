@@ -196,6 +196,9 @@ pub struct Done {
     pub notes: Vec<String>,
     /// Every dyno was proven replaced.
     pub replaced_all: bool,
+    /// What those are told whom the runbook's `notify` section names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tell: Option<String>,
     /// What did not hold of that which the step demands (a promise, an expectation): it is a shut gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmet: Option<String>,

@@ -71,6 +71,12 @@ pub(super) fn variable(name: &str, token: &Secret, notice: &dyn Fn(&str)) -> Res
     })
 }
 
+/// Where those are who are told of a run: a variable's value, `_FILE` or `_COMMAND`; `None` = it is not set. A program
+/// that is asked for it gets none of this tool's own secrets.
+pub(super) fn told(name: &str, notice: &dyn Fn(&str)) -> Result<Option<Secret>, Fault> {
+    Ok(named(name, None, notice)?.map(|found| found.secret))
+}
+
 /// The secret of `variable`: its value wins; else the one place that `variable_FILE` or `variable_COMMAND` names.
 fn named(variable: &str, token: Option<&Secret>, notice: &dyn Fn(&str)) -> Result<Option<Found>, Fault> {
     if let Some(value) = text(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())

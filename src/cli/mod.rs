@@ -19,6 +19,7 @@ mod list;
 mod manner;
 mod measure;
 mod new;
+mod notices;
 mod output;
 mod past;
 mod preview;

@@ -9,16 +9,18 @@ use super::environment;
 use super::guardrails::{self, GuardArgs};
 use super::library;
 use super::manner::{Manner, MannerArgs, time};
+use super::notices::Audience;
 use super::output::{Stop, talk};
 use super::runs::open_store;
 use super::session::Session;
 use super::signals::Ending;
-use super::target::{TargetArgs, open_target};
+use super::target::{TargetArgs, app_of, open_target};
 use crate::engine::Outcome;
 use crate::plan::{
     Emergency, Plan, PlanRecord, Selection, Target, bind_inputs, build, check_among, check_emergency,
     check_selection, emergency,
 };
+use crate::platform::secret::Redactor;
 use crate::platform::{Opened, SystemClock};
 use crate::source::{escape_controls, render};
 
@@ -183,13 +185,22 @@ fn attempt(args: &RunArgs, ending: &Arc<Ending>) -> Result<u8, Stop> {
         let told = render(&source, &faults, colour);
         Stop::new(2, format!("{}\n  hint: the runbook is valid by itself: look at --set", told.trim_end()))
     })?;
-    let looks = looks.only_looks;
+    let bound = looks;
+    let looks = bound.only_looks;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     check_terminal(args.manner.yes || args.dry_run || looks, terminal)?;
     // The state directory is tried before anything else happens: what cannot be written down is not done.
     let store = if args.dry_run { None } else { Some(open_store()?) };
-    let (opened, app) =
-        open_target(&args.target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)))?;
+    let opened = open_target(&args.target, Arc::new(SystemClock::start()), Arc::new(|text: &str| talk(text)));
+    let (opened, app) = opened.inspect_err(|stop| {
+        if !args.dry_run {
+            let mut plan = bound;
+            plan.record.target.app = app_of(&args.target).unwrap_or_default();
+            let redactor = Redactor::default();
+            let audience = Audience::gather(&plan, &redactor);
+            audience.could_not_begin(&plan, &redactor, outcome_of(stop.code), stop.code, &stop.plain());
+        }
+    })?;
     record.target = target_of(&args.target, &opened, &app)?;
     let plan = build(record)
         .map_err(|faults| Stop::new(3, render(&source, &faults, colour).trim_end().to_owned()))?;

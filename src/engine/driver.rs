@@ -38,6 +38,15 @@ pub enum Incoming {
     Line(String),
     /// The change in flight has ended.
     Performed(Performance),
+    /// Something a person should know.
+    Notice(String),
+    /// The run's thread has begun at one of those who are told of it.
+    Notified {
+        /// The variable that names the sink's secret.
+        sink: String,
+        /// The thread.
+        thread: String,
+    },
     /// The question that was asked is answered, or not, and by whom.
     Replied(Reply, String),
 }
@@ -409,6 +418,8 @@ impl Driver<'_> {
                 let step = machine.current_step().unwrap_or_default().to_owned();
                 self.write(Event::Output { step, line })
             }
+            Incoming::Notice(text) => self.write(Event::Notice { text }),
+            Incoming::Notified { sink, thread } => self.write(Event::Notified { sink, thread }),
             Incoming::Performed(_) | Incoming::Replied(..) => Ok(()),
         }
     }

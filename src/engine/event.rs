@@ -224,6 +224,13 @@ pub enum Event {
         /// `INT`, `TERM`, `HUP`.
         signal: String,
     },
+    /// The run's thread has begun at one of those who are told of it.
+    Notified {
+        /// The variable that names the sink's secret.
+        sink: String,
+        /// The thread.
+        thread: String,
+    },
     /// Something a person should know that belongs to no step.
     Notice {
         /// Text.

@@ -12,7 +12,7 @@ use super::model::{Bound, Plan, PlanRecord, Selection};
 use super::select::select;
 use super::steps::Builder;
 use crate::source::{Diagnostic, Severity, Source};
-use crate::spec::{Runbook, read_leniently};
+use crate::spec::{BodySpec, Runbook, StepSpec, read_leniently};
 
 /// A runbook that was checked without a target.
 #[derive(Debug)]
@@ -118,6 +118,18 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
     when_shut.extend(
         along.when_shut.into_iter().filter(|line| !runbook.when_shut.iter().any(|own| own.value == *line)),
     );
+    if runbook.notify.is_empty() {
+        let said = runbook
+            .steps
+            .iter()
+            .filter(|step| matches!(&step.body, BodySpec::Verb(verb) if verb.entry.name == "notify"));
+        let nobody = |step: &StepSpec| {
+            let fault =
+                Diagnostic::error(step.span, "the `notify` section names nobody who would be told").warning();
+            fault.help("write `notify: [{ slack: RUNBOOK_SECRET_SLACK }]` before the steps")
+        };
+        faults.extend(said.map(nobody));
+    }
     unique(faults);
     select(&mut steps, &record.selection);
     if let Some(emergency) = &record.emergency {
@@ -133,6 +145,7 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         steps,
         only_looks: runbook.only_looks,
         deadline,
+        notify: runbook.notify.clone(),
         guardrails,
         when_shut,
         record,

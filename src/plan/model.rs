@@ -10,6 +10,7 @@ use crate::action::{Action, Bindings};
 use crate::expr::Expr;
 use crate::guard::Guardrails;
 use crate::health::{Metric, Value};
+use crate::spec::SinkSpec;
 
 /// Everything that makes a plan, and nothing else: the same record always builds the same plan. It is the journal's
 /// first entry, and its hash is the plan's id.
@@ -109,6 +110,8 @@ pub struct Plan {
     pub only_looks: bool,
     /// Overall deadline.
     pub deadline: Option<Duration>,
+    /// Who is told of a run.
+    pub notify: Vec<SinkSpec>,
     /// What it must keep: the team's guardrails and the runbook's own.
     pub guardrails: Guardrails,
     /// What to do when the run ends with a gate shut, in the runbook's own words.

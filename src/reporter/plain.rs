@@ -210,6 +210,7 @@ impl<W: Write> Listener for Plain<W> {
             // The question itself is shown by whoever asks it.
             Event::Plan { .. }
             | Event::Asking { .. }
+            | Event::Notified { .. }
             | Event::Done { .. }
             | Event::Verdict { .. }
             | Event::RunFinished { .. } => {}

@@ -4,6 +4,7 @@
 
 mod after_care;
 mod include;
+mod notify;
 mod runbook;
 mod schema;
 mod step;
@@ -12,6 +13,7 @@ pub use crate::action::{InputKind, InputSpec};
 pub use after_care::AfterCareSpec;
 pub use include::included_names;
 pub(crate) use include::read_within;
+pub use notify::{Occasion, SinkKind, SinkSpec, is_address};
 pub(crate) use runbook::read_leniently;
 pub use runbook::{Runbook, read};
 pub use schema::{format_page, json_schema};

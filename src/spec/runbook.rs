@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::after_care::{AFTER_CARE, AfterCareSpec};
+use super::notify::{SINK, SinkSpec};
 use super::step::StepSpec;
 use crate::action::{INPUT, InputSpec, Kind, Param, Reading, Shape, optional, required};
 use crate::guard::{self, Guardrails};
@@ -34,6 +35,8 @@ pub struct Runbook {
     pub when_shut: Vec<Spanned<String>>,
     /// What it tightens besides the team's guardrails.
     pub guardrails: Guardrails,
+    /// Who is told of a run.
+    pub notify: Vec<SinkSpec>,
     /// Its steps.
     pub steps: Vec<StepSpec>,
     /// What it keeps watching for after them.
@@ -81,6 +84,11 @@ pub(super) const RUNBOOK: Shape = Shape {
             "guardrails",
             Kind::Map(&guard::RUNBOOK_PART),
             "Bounds of its own, besides the team's (see docs/guardrails.md): it may tighten, never loosen.",
+        ),
+        optional(
+            "notify",
+            Kind::Maps(&SINK),
+            "Who is told of a run, and of what. Secrets are named by their variables (see docs/notify.md).",
         ),
         required("steps", Kind::Steps, "The steps, in order."),
         optional(
@@ -151,6 +159,7 @@ pub(super) fn read_tree(
     let (inputs, health, steps) = (reading.node("inputs"), reading.node("health"), reading.node("steps"));
     let guardrails = reading.node("guardrails");
     let after_care = reading.node("after_care");
+    let sinks = reading.node("notify");
     let mut read_inputs = Vec::new();
     match inputs.map(|node| node.map("a map of inputs")) {
         Some(Ok(map)) => {
@@ -167,6 +176,14 @@ pub(super) fn read_tree(
         every = reading.param("every");
         healthy = reading.text("healthy");
     }
+    let notify = match sinks.map(|node| node.list("a list of sinks")) {
+        Some(Ok(items)) => items.iter().filter_map(|item| SinkSpec::read(item, faults)).collect(),
+        Some(Err(fault)) => {
+            faults.push(fault.help("write `notify: [{ slack: RUNBOOK_SECRET_SLACK }]`"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
     let mut read_steps = Vec::new();
     match steps.map(|node| node.list("a list of steps")) {
         Some(Ok([])) => faults.push(Diagnostic::error(head, "a runbook needs a step")),
@@ -193,6 +210,7 @@ pub(super) fn read_tree(
         deadline,
         when_shut,
         guardrails,
+        notify,
         steps: read_steps,
         after_care,
     })

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::after_care::AFTER_CARE;
+use super::notify::SINK;
 use super::runbook::{HEALTH, RUNBOOK};
 use super::step::{GATE, INCLUDE, LADDER, RETRY, STEP};
 use crate::action::{INPUT, VERBS};
@@ -44,6 +45,8 @@ pub fn format_page() -> String {
     out.push_str(&RUNBOOK_PART.table());
     out.push_str("\n### after_care\n\n");
     out.push_str(&AFTER_CARE.table());
+    out.push_str("\n### notify\n\n");
+    out.push_str(&SINK.table());
     out.push_str("\n## A step\n\nOne verb and these keys:\n\n");
     out.push_str(&STEP.table());
     out.push_str("\n### gate\n\nOne condition, or `before` and `after`, or `none` with a reason (beside `before` if need be).\n\n");

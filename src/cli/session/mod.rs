@@ -11,9 +11,11 @@ use indicatif::MultiProgress;
 use super::environment;
 use super::guardrails;
 use super::manner::Manner;
+use super::notices::Audience;
 use super::output::{Stop, data, private_file, shown, talk, width};
 use super::past::Past;
 use super::preview::{Previews, preview};
+use super::run::outcome_of;
 use super::signals::Ending;
 use crate::action::RunFacts;
 use crate::engine::driver::{
@@ -59,6 +61,8 @@ pub(super) struct Session {
     run: Option<String>,
     /// The app's lock at the database is held.
     locked: bool,
+    /// Who is told of the run.
+    audience: Audience,
 }
 
 impl Session {
@@ -98,6 +102,7 @@ impl Session {
             subject: Subject::default(),
             run: None,
             locked: false,
+            audience: Audience::default(),
         };
         session.first_look();
         session
@@ -148,6 +153,7 @@ impl Session {
         let mut notes = self.manner.notes.clone();
         notes.extend(self.opened.notes.iter().cloned());
         notes.extend(guardrails::note(&self.plan));
+        notes.extend(self.audience.notes.iter().cloned());
         if self.plan.only_looks {
             notes.push("it only looks: no lock is taken, and a cure may begin meanwhile".to_owned());
         }
@@ -215,6 +221,7 @@ impl Session {
     pub(super) fn dry(mut self) -> Result<u8, Stop> {
         // A dry run gives its write authority away before it looks at anything.
         drop(self.opened.sealed.take());
+        self.audience = Audience::announced(&self.plan);
         let previews = self.look();
         Self::refuse(&previews)?;
         self.write_plan(&previews)?;
@@ -296,6 +303,19 @@ impl Session {
 
     /// The real run.
     pub(super) fn live(mut self, store: &Store) -> Result<u8, Stop> {
+        self.audience = Audience::gather(&self.plan, &self.opened.redactor);
+        let ended = self.begun(store);
+        if let Err(stop) = &ended
+            && stop.code != 130
+        {
+            let (outcome, why) = (outcome_of(stop.code), stop.plain());
+            let audience = std::mem::take(&mut self.audience);
+            audience.could_not_begin(&self.plan, &self.opened.redactor, outcome, stop.code, &why);
+        }
+        ended
+    }
+
+    fn begun(&mut self, store: &Store) -> Result<u8, Stop> {
         let run = store.new_id(self.opened.observer.clock().wall());
         // What only looks stands in nobody's way: a cure may begin while it goes on.
         let _lease = if self.plan.only_looks { None } else { Some(self.lease(store, &run)?) };
@@ -320,6 +340,7 @@ impl Session {
 
     /// A run taken up again.
     pub(super) fn resumed(mut self, store: &Store, mut past: Past) -> Result<u8, Stop> {
+        self.audience = Audience::gather(&self.plan, &self.opened.redactor);
         let run = past.run.clone();
         let _lease = if self.plan.only_looks { None } else { Some(self.lease(store, &run)?) };
         // Whoever held the lease until now may have gone on with this very run.
@@ -384,6 +405,9 @@ impl Session {
         } else {
             Box::new(Detached::new(Plain::new(std::io::stderr())))
         });
+        let audience = std::mem::take(&mut self.audience);
+        let told = audience.listen(&self.plan, run, &self.opened.redactor, &self.outbox, earlier);
+        listeners.0.extend(told);
         let terminal = Terminal::new(bars, self.manner.yes);
         let unattended = Unattended { yes: self.manner.yes };
         let prompt: &dyn Prompt = if self.terminal { &terminal } else { &unattended };
