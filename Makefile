@@ -52,18 +52,22 @@ lint: deps
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --config .config/deny.toml check; \
 	else echo "cargo-deny is not installed: licences and advisories were not looked at"; fi
 
-# Rehearsals wait more than they work: two halves of the tests run side by side. What the second half said is shown whole
-# when both have ended.
+# Rehearsals wait more than they work: three lanes of tests run side by side. What the other two said is shown whole when
+# all have ended.
 TESTS := $(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
-BESIDE := faults heroku lab database database_faults budget lock journal record guardrails gates
+SECOND := faults heroku database database_faults budget lock journal record
+THIRD := guide lab gates guardrails
 
 test: lint
 	$(CARGO) test --locked --no-run
-	@said=$$(mktemp); failed=0; \
-	$(CARGO) test --locked $(BESIDE:%=--test %) >"$$said" 2>&1 & beside=$$!; \
-	$(CARGO) test --locked --lib --bins $(patsubst %,--test %,$(filter-out $(BESIDE),$(TESTS))) || failed=1; \
+	@second=$$(mktemp); third=$$(mktemp); failed=0; \
+	$(CARGO) test --locked --no-fail-fast $(SECOND:%=--test %) >"$$second" 2>&1 & beside=$$!; \
+	$(CARGO) test --locked --no-fail-fast $(THIRD:%=--test %) >"$$third" 2>&1 & besides=$$!; \
+	$(CARGO) test --locked --no-fail-fast --lib --bins \
+		$(patsubst %,--test %,$(filter-out $(SECOND) $(THIRD),$(TESTS))) || failed=1; \
 	wait $$beside || failed=1; \
-	cat "$$said"; rm -f "$$said"; \
+	wait $$besides || failed=1; \
+	cat "$$second" "$$third"; rm -f "$$second" "$$third"; \
 	exit $$failed
 
 # Ten minutes of real kills; the three that tell most are part of `make test`.

@@ -342,24 +342,7 @@ impl StepSpec {
         let (gate, retry) = (reading.node("gate"), reading.node("retry"));
         let gate = gate.map_or(GateSpec::Unsaid, |node| GateSpec::read(node, faults));
         let retry = retry.and_then(|node| RetrySpec::read(node, faults));
-        let body = if key.value == "ladder" {
-            if rung {
-                faults.push(Diagnostic::error(key.span, "a rung is not a ladder itself"));
-                return None;
-            }
-            BodySpec::Ladder(LadderSpec::read(value, key.span, faults)?)
-        } else if key.value == "include" {
-            if rung {
-                let fault = Diagnostic::error(key.span, "a rung is one verb: it includes no runbook");
-                faults.push(fault.help("write its steps as rungs"));
-                return None;
-            }
-            IncludeSpec::refuse_header(map, faults);
-            BodySpec::Include(IncludeSpec::read(value, key.span, faults)?)
-        } else {
-            let entry = VERBS.iter().find(|entry| entry.name == key.value)?;
-            BodySpec::Verb(VerbSpec { entry, node: value.clone(), at: key.span })
-        };
+        let body = BodySpec::read(key, value, map, rung, faults)?;
         let id = match (&body, reading_id) {
             (_, Some(id)) => id,
             (BodySpec::Include(include), None) => include.runbook.clone(),
@@ -380,6 +363,35 @@ impl StepSpec {
             abort_when,
             body,
             span: at,
+        })
+    }
+}
+
+impl BodySpec {
+    fn read(
+        key: &Spanned<String>,
+        value: &Node,
+        step: Map<'_>,
+        rung: bool,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        Some(if key.value == "ladder" {
+            if rung {
+                faults.push(Diagnostic::error(key.span, "a rung is not a ladder itself"));
+                return None;
+            }
+            Self::Ladder(LadderSpec::read(value, key.span, faults)?)
+        } else if key.value == "include" {
+            if rung {
+                let fault = Diagnostic::error(key.span, "a rung is one verb: it includes no runbook");
+                faults.push(fault.help("write its steps as rungs"));
+                return None;
+            }
+            IncludeSpec::refuse_header(step, faults);
+            Self::Include(IncludeSpec::read(value, key.span, faults)?)
+        } else {
+            let entry = VERBS.iter().find(|entry| entry.name == key.value)?;
+            Self::Verb(VerbSpec { entry, node: value.clone(), at: key.span })
         })
     }
 }
