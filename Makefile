@@ -55,8 +55,8 @@ lint: deps
 # Rehearsals wait more than they work: three lanes of tests run side by side. What the other two said is shown whole when
 # all have ended.
 TESTS := $(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
-SECOND := faults heroku database database_faults budget lock journal record
-THIRD := guide lab gates guardrails
+SECOND := faults heroku dry_run database database_faults budget lock journal record
+THIRD := guide lab gates guardrails one_off notify
 
 test: lint
 	$(CARGO) test --locked --no-run

@@ -134,6 +134,11 @@ impl Operation {
             Self::Drop { flag } => flag,
         }
     }
+
+    /// Whether making it again may go on to the next match; any other finds all so already.
+    pub(super) const fn goes_on(&self) -> bool {
+        matches!(self, Self::Comment { which: Which::First | Which::Last, .. } | Self::Replace { .. })
+    }
 }
 
 /// Why `line` is no line to look for.

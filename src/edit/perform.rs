@@ -115,9 +115,16 @@ pub fn edit(text: &[u8], syntax: Syntax, operations: &[Operation]) -> Result<Edi
         for (range, with) in made {
             draft.replace(range, &with);
         }
-        // What was made must be readable again: a bracket that a line took with it is seen here.
-        sheet(draft.text(), syntax)
+        // What was made must be readable again: a bracket that a line took with it is seen here. And it must be found so
+        // already: what stands before an added line may go on into it.
+        let sheet = sheet(draft.text(), syntax)
             .map_err(|refusal| Refusal { why: format!("{}, once this is edited", refusal.why), ..refusal })?;
+        let mut again = Change { text: draft.text(), sheet, made: Vec::new() };
+        if !operation.goes_on() && (again.make(operation).is_err() || !again.made.is_empty()) {
+            let why =
+                format!("{} would not be read as it is meant beside what stands there", operation.about());
+            return Err(Refusal::new(why).hint("edit it by hand"));
+        }
     }
     let (text, hunks) = draft.finish();
     Ok(Edited { text, hunks, notes })

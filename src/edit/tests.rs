@@ -383,6 +383,17 @@ fn apache_and_ini_files() {
 }
 
 #[test]
+fn a_line_that_would_go_on_from_what_stands_before_it_is_not_added() {
+    // The closing tag ends a statement, which without it goes on into the next line; so does a line after `\\`.
+    for (syntax, before, operation) in
+        [(Php, "<?php\nf()\n?>\n", set("$a", "0")), (Apache, "MaxB 1\n\\\n", set("MaxA", "0"))]
+    {
+        let refusal = edit(before.as_bytes(), syntax, &[operation]).unwrap_err();
+        assert!(refusal.why.contains("beside what stands there"), "{before}: {refusal}");
+    }
+}
+
+#[test]
 fn bytes_of_any_encoding_and_a_mark_of_utf_8_stay() {
     let before = b"\xef\xbb\xbf<?php\r\n$n = 'caf\xe9';\n$a = 1;\r\n";
     let edited = edit(before, Php, &[set("$a", "0"), set("$n", "'tea'"), set("$b", "true")]).unwrap();

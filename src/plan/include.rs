@@ -11,7 +11,7 @@ use super::library::EMBEDDED;
 use super::model::{Bound, PlanRecord, Step};
 use super::steps::Builder;
 use crate::guard::Guardrails;
-use crate::source::{Diagnostic, Severity, Source, did_you_mean};
+use crate::source::{Diagnostic, Severity, Source, Span, did_you_mean};
 use crate::spec::{BodySpec, IncludeSpec, Runbook, StepSpec, read_leniently, read_within};
 
 /// How deep runbooks may include one another: who reads the plan must still be able to follow it.
@@ -94,7 +94,7 @@ impl Builder<'_> {
         let source = Source::new(name.as_str(), text);
         let (runbook, faults) = read_within(&source, &spec.id.value);
         let Some(runbook) = runbook.filter(|_| faults.is_empty()) else {
-            self.within(name.span, &source, faults);
+            self.within(spec, name.span, &source, faults);
             return Vec::new();
         };
         let set: Vec<(String, String)> =
@@ -148,7 +148,7 @@ impl Builder<'_> {
         }
         faults.retain(|fault| fault.severity == Severity::Error);
         unique(&mut faults);
-        self.within(include.runbook.span, source, faults);
+        self.within(spec, include.runbook.span, source, faults);
         for step in &mut steps {
             step.repeats.get_or_insert_with(|| spec.id.value.clone());
         }
@@ -156,12 +156,14 @@ impl Builder<'_> {
     }
 
     /// Faults of an included runbook, each with its place there.
-    fn within(&mut self, at: crate::source::Span, source: &Source, faults: Vec<Diagnostic>) {
+    fn within(&mut self, spec: &StepSpec, at: Span, source: &Source, faults: Vec<Diagnostic>) {
+        // As its file names them.
+        let prefix = format!("steps.{}-", spec.id.value);
         for fault in faults {
             let (line, column) = source.place(fault.span.start);
-            let text = format!("{}:{line}:{column}: {}", source.name, fault.message);
-            let mut told = Diagnostic::error(at, text);
-            told.help.clone_from(&fault.help);
+            let message = fault.message.replace(&prefix, "steps.");
+            let mut told = Diagnostic::error(at, format!("{}:{line}:{column}: {message}", source.name));
+            told.help = fault.help.iter().map(|help| help.replace(&prefix, "steps.")).collect();
             self.faults.push(told);
         }
     }
@@ -180,7 +182,7 @@ inputs:
   most: { type: count, default: 50, max: 100 }
 deadline: 5m
 when_shut: [look at the inner one]
-guardrails: { kill: { at_most: 20 } }
+guardrails: { kills: { per_run: 20 } }
 steps:
   - id: free
     kill_idle: { idle: 60s, at_most: '${{ inputs.most }}' }
@@ -252,6 +254,9 @@ steps:
         let source = outer("  - include: inner\n");
         let faults = check_among(&source, &library).unwrap_err();
         let said = render(&source, &faults, false);
-        assert!(said.contains("inner:12:") && said.contains("outer.yaml:7:"), "{said}");
+        assert!(
+            said.contains("inner:13:11: there is no `steps.free.kiled`") && said.contains("outer.yaml:7:"),
+            "{said}"
+        );
     }
 }

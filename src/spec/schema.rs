@@ -82,7 +82,7 @@ pub fn format_page() -> String {
     }
     out.push_str(&format!("\n### ladder\n\n{LADDER_ABOUT} A rung that fails, cannot connect or finds nothing to do passes to the next at once.\n\n"));
     out.push_str(&LADDER.table());
-    out.push_str(&format!("\n### include\n\n{INCLUDE_ABOUT} They are called `ID-STEP`, where ID is this step's `id` or the runbook's name; a later condition reads `steps.ID-STEP.OUTPUT`, and `--skip ID` leaves all of them out. One run has one meaning of `healthy`: the including runbook's. Limits add up: guardrails and deadlines of both count, the tighter one wins. What the other watches for after its end (`after_care`) does not come along.\n\n"));
+    out.push_str(&format!("\n### include\n\n{INCLUDE_ABOUT} They are called `ID-STEP`, where ID is this step's `id` or the runbook's name; a later condition reads `steps.ID-STEP.OUTPUT`, and `--skip ID` leaves all of them out. One run has one meaning of `healthy`: the including runbook's. Limits add up: guardrails and deadlines of both count, the tighter one wins. What the other watches for after its end (`after_care`) and whom it tells (`notify`) do not come along.\n\n"));
     out.push_str(&INCLUDE.table());
     out.push_str("\n## Names in conditions\n\n| name | unit | |\n|---|---|---|\n");
     for metric in Metric::ALL {
