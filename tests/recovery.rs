@@ -295,3 +295,28 @@ fn somebody_else_at_work_pauses_the_run_before_its_next_change_and_is_named() {
         assert!(lab.retired() >= retired + 2, "{what}: the restart that was held back is made");
     }
 }
+
+/// What is included is a part of the run: it is shown, gone on with and taken back without the other file.
+#[test]
+fn a_run_that_includes_another_goes_on_and_is_undone_when_that_file_is_gone() {
+    let lab = Shared::take();
+    let part = "runbook: 1\nname: part\nsummary: a part\ninputs:\n  to: { type: count, default: 2 }\nsteps:
+  - { id: narrow, scale: { to: '${{ inputs.to }}' }, gate: { until: live, within: 30s } }
+  - { id: told, check: steps.narrow.to == 1 }\n";
+    let folder = lab.runbook("part", part);
+    let steps = "  - { id: less, include: { runbook: part, with: { to: 1 } } }
+  - { id: many, check: steps.less-narrow.from == 2 and sleeping >= 20 }\n";
+    let arguments = own(&lab, steps);
+    let shown = lab.run(&["run", "own", "--dry-run", "--runbooks", &folder]).expect(0);
+    assert!(shown.stdout.contains("less-narrow") && shown.stdout.contains("from 2 to 1"), "{}", shown.stdout);
+    let ran = run(&lab, &arguments).expect(4);
+    assert!(ran.all().contains("less-told: done") && web(&lab) == 1, "{}", ran.all());
+    std::fs::remove_file(std::path::Path::new(&folder).join("part.yaml")).expect("it was there");
+    let asleep: Vec<_> = (0..20).map(|_| lab.session()).collect();
+    let id = newest(&lab);
+    let resumed = lab.run(&["resume", &id, "--yes"]).expect(0);
+    assert!(resumed.all().contains("many: done"), "{}", resumed.all());
+    drop(asleep);
+    lab.run(&["undo", &id, "--yes"]).expect(0);
+    assert_eq!(web(&lab), 2, "as before");
+}

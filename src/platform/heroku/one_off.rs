@@ -32,6 +32,8 @@ const LATE_LINES: Duration = Duration::from_secs(6);
 const LOOKS: u32 = 4;
 /// Lines of the log that are read back.
 const HISTORY: u32 = 1500;
+/// Exit codes of a shell that was ended by a signal: 128 and its number.
+const OF_SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;
 /// Where the platform's own dynos are attached.
 const RENDEZVOUS: (&str, u16) = ("rendezvous.runtime.heroku.com", 5000);
 
@@ -218,15 +220,16 @@ impl Heroku {
         finished(wish, dyno, true, exit, false, output.last.into(), &why)
     }
 
-    /// The code of an attached dyno's shell, where it is not 0: a command with an `exit` of its own leaves no mark, and
-    /// one that was ended by a signal neither. 0 would be that of the mark itself, and says nothing about the command.
+    /// The code of an attached dyno's shell, where it tells the command's: a command with an `exit` of its own leaves no
+    /// mark. 0 would be that of the mark itself, and a signal's may be that of the lost connection, which ends the dyno:
+    /// neither says anything about the command.
     fn code_of_shell(&self, dyno: &Dyno) -> Option<i64> {
         for _ in 0..LOOKS {
             self.options.clock.sleep(Duration::from_secs(2));
             let lines = self.recent_logs(HISTORY, Some(&dyno.name)).unwrap_or_default();
             let fate = Fate::of(&lines, &dyno.name);
             if fate.completed.is_some() || fate.exit.is_some() {
-                return fate.code().filter(|code| *code != 0);
+                return fate.code().filter(|code| *code != 0 && !OF_SIGNALS.contains(code));
             }
         }
         None
