@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
 
 use super::error::{Fault, FaultKind};
+use super::heroku::is_loopback;
 use super::secret::{Redactor, Secret};
 
 /// A message's whole time.
@@ -92,13 +93,7 @@ impl Post {
         if let Some(key) = &to.routing_key {
             body["routing_key"] = json!(key.expose_secret());
         }
-        let local = ["127.0.0.1", "localhost", "[::1]"];
-        let host = to.host();
-        let client = if local.contains(&host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host)) {
-            &self.direct
-        } else {
-            &self.proxied
-        };
+        let client = if is_loopback(to.url.expose_secret()) { &self.direct } else { &self.proxied };
         let mut request = client.post(to.url.expose_secret()).json(&body);
         if let Some(token) = &to.bearer {
             request = request.bearer_auth(token.expose_secret());
