@@ -102,7 +102,15 @@ pub(super) fn read(path: &Path) -> Result<Source, Stop> {
 
 /// The runbook called `name`. Unattended, a file that shadows an embedded one is refused unless its folder was named.
 pub(super) fn find(name: &str, dir: Option<&Path>, unattended: bool) -> Result<(String, Source), Stop> {
-    let all = all(dir)?;
+    find_among(&all(dir)?, name, dir, unattended)
+}
+
+fn find_among(
+    all: &[Found],
+    name: &str,
+    dir: Option<&Path>,
+    unattended: bool,
+) -> Result<(String, Source), Stop> {
     let known: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
     let Some(found) = all.iter().find(|found| found.name == name) else {
         let near = did_you_mean(name, known.iter().copied())
@@ -136,11 +144,12 @@ pub(super) fn included(
 ) -> Result<BTreeMap<String, String>, Stop> {
     let mut texts = BTreeMap::new();
     let mut open = included_names(source);
+    let all = if open.is_empty() { Vec::new() } else { all(dir)? };
     while let Some(name) = open.pop() {
-        if texts.contains_key(&name) || !all(dir)?.iter().any(|found| found.name == name) {
+        if texts.contains_key(&name) || !all.iter().any(|found| found.name == name) {
             continue;
         }
-        let (_, found) = find(&name, dir, unattended)?;
+        let (_, found) = find_among(&all, &name, dir, unattended)?;
         open.extend(included_names(&found));
         texts.insert(name, found.text.to_string());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::emergency::lift;
-use super::include::{guardrails_within, specs_within};
+use super::include::guardrails_within;
 use super::model::{Bound, Plan, PlanRecord, Selection};
 use super::select::select;
 use super::steps::Builder;
@@ -55,13 +55,12 @@ pub fn check_among(source: &Source, included: &BTreeMap<String, String>) -> Resu
         target: super::model::Target::default(),
         ..PlanRecord::default()
     };
-    let plan = assemble(&runbook, record, &mut faults);
+    let (plan, included) = assemble(&runbook, record, &mut faults);
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
         return Err(faults);
     }
     let mut runbook = runbook;
-    let specs = specs_within(&runbook.steps, included);
-    runbook.steps.extend(specs);
+    runbook.steps.extend(included);
     Ok(Checked { runbook, plan, warnings: faults })
 }
 
@@ -73,7 +72,7 @@ pub fn build(record: PlanRecord) -> Result<Plan, Vec<Diagnostic>> {
     let source = Source::new(record.source.as_str(), record.text.as_str());
     let (runbook, mut faults) = read_leniently(&source);
     let Some(runbook) = runbook else { return Err(faults) };
-    let plan = assemble(&runbook, record, &mut faults);
+    let (plan, _) = assemble(&runbook, record, &mut faults);
     if faults.iter().any(|fault| fault.severity == Severity::Error) { Err(faults) } else { Ok(plan) }
 }
 
@@ -96,7 +95,8 @@ pub(super) fn unique(faults: &mut Vec<Diagnostic>) {
     });
 }
 
-fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>) -> Plan {
+/// The plan, and the steps as read of what it includes.
+fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>) -> (Plan, Vec<StepSpec>) {
     let included = guardrails_within(runbook, &record.included, 0);
     let guardrails = record.guardrails.clone().joined(runbook.guardrails.clone()).joined(included);
     let mut builder = Builder::new(runbook, &record, guardrails.kill_limits(), faults);
@@ -137,7 +137,7 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
     }
     let asked = record.deadline_ms.map(Duration::from_millis);
     let deadline = [told, asked, along.deadline].into_iter().flatten().min();
-    Plan {
+    let plan = Plan {
         id: id_of(&record),
         summary: runbook.summary.clone(),
         every,
@@ -149,7 +149,8 @@ fn assemble(runbook: &Runbook, record: PlanRecord, faults: &mut Vec<Diagnostic>)
         guardrails,
         when_shut,
         record,
-    }
+    };
+    (plan, along.specs)
 }
 
 #[cfg(test)]

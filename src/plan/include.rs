@@ -24,6 +24,8 @@ pub(super) struct Along {
     pub(super) deadline: Option<Duration>,
     /// What to do when a gate stays shut.
     pub(super) when_shut: Vec<String>,
+    /// Its steps as read, called as the plan calls them.
+    pub(super) specs: Vec<StepSpec>,
 }
 
 /// The text called `name`: one that was given, or one in the binary.
@@ -47,21 +49,6 @@ pub(super) fn guardrails_within(
             let within = guardrails_within(&inner, library, depth + 1);
             all = all.joined(inner.guardrails).joined(within);
         }
-    }
-    all
-}
-
-/// The steps of everything that `steps` include, called as the plan calls them.
-pub(super) fn specs_within(steps: &[StepSpec], library: &BTreeMap<String, String>) -> Vec<StepSpec> {
-    let mut all = Vec::new();
-    for step in steps {
-        let BodySpec::Include(include) = &step.body else { continue };
-        let Some(text) = text_of(&include.runbook, library) else { continue };
-        let (inner, _) = read_within(&Source::new(include.runbook.as_str(), text), &step.id.value);
-        let inner = inner.map(|inner| inner.steps).unwrap_or_default();
-        let within = specs_within(&inner, library);
-        all.extend(inner);
-        all.extend(within);
     }
     all
 }
@@ -112,7 +99,7 @@ impl Builder<'_> {
                 return Vec::new();
             }
         };
-        self.built(spec, include, &source, &runbook, inputs)
+        self.built(spec, include, &source, runbook, inputs)
     }
 
     /// Builds the steps of `runbook`, and takes over what its steps give and what comes along.
@@ -121,18 +108,18 @@ impl Builder<'_> {
         spec: &StepSpec,
         include: &IncludeSpec,
         source: &Source,
-        runbook: &Runbook,
+        runbook: Runbook,
         inputs: BTreeMap<String, Bound>,
     ) -> Vec<Step> {
         let record = PlanRecord { inputs, included: self.library.clone(), ..PlanRecord::default() };
         let mut faults = Vec::new();
-        let mut inner = Builder::new(runbook, &record, self.bindings.kills.clone(), &mut faults);
+        let mut inner = Builder::new(&runbook, &record, self.bindings.kills.clone(), &mut faults);
         inner.chain = self.chain.iter().chain([&include.runbook.value]).cloned().collect();
         inner.without_database = self.without_database;
         inner.only_looks |= self.only_looks;
         // Samples come as the including runbook says.
         inner.every = self.every;
-        let deadline = inner.deadline(runbook);
+        let deadline = inner.deadline(&runbook);
         let mut steps = inner.steps(&runbook.steps);
         let when_shut: Vec<String> = runbook.when_shut.iter().map(|text| inner.fixed_text(text)).collect();
         let (names, along, ids) = (inner.names, inner.along, inner.ids);
@@ -146,6 +133,8 @@ impl Builder<'_> {
                 self.along.when_shut.push(line);
             }
         }
+        self.along.specs.extend(runbook.steps);
+        self.along.specs.extend(along.specs);
         faults.retain(|fault| fault.severity == Severity::Error);
         unique(&mut faults);
         self.within(spec, include.runbook.span, source, faults);

@@ -24,18 +24,18 @@ pub fn included_names(source: &Source) -> Vec<String> {
 
 /// As `read_leniently`; each step is called `PREFIX-ID`, and what names one, names it so. Places are those of the text.
 pub(crate) fn read_within(source: &Source, prefix: &str) -> (Option<Runbook>, Vec<Diagnostic>) {
-    let (Some(runbook), faults) = read_leniently(source) else { return read_leniently(source) };
-    if !faults.is_empty() {
-        return (Some(runbook), faults);
-    }
-    let mut ids = BTreeSet::new();
-    collect(&runbook.steps, &mut ids);
     let mut node = match yaml::read(source) {
         Ok(node) => node,
         Err(faults) => return (None, faults),
     };
-    rename(&mut node, &ids, prefix);
     let mut faults = Vec::new();
+    let as_written = read_tree(source, &node, &mut faults);
+    if !faults.is_empty() {
+        return (as_written, faults);
+    }
+    let mut ids = BTreeSet::new();
+    collect(as_written.as_ref().map_or(&[], |runbook| &runbook.steps), &mut ids);
+    rename(&mut node, &ids, prefix);
     let mut runbook = read_tree(source, &node, &mut faults);
     if let Some(runbook) = &mut runbook {
         call(&mut runbook.steps, prefix);
