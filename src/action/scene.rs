@@ -54,7 +54,7 @@ impl Env for Scene<'_> {
         if let Some(bound) = self.bindings.value(path) {
             return Some(bound);
         }
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        let metric = Metric::named(path)?;
         self.metrics.get(&metric).cloned()
     }
 

@@ -76,7 +76,7 @@ impl Page<'_> {
     fn readings(&self, until: &Expr) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for name in until.names() {
-            for metric in Metric::ALL.into_iter().filter(|metric| metric.name() == name) {
+            if let Some(metric) = Metric::named(name) {
                 for line in measure(metric, self.app) {
                     if !lines.contains(&line) {
                         lines.push(line);

@@ -69,7 +69,7 @@ pub(super) struct Now<'a> {
 
 impl Env for Now<'_> {
     fn value(&self, path: &str) -> Option<Value> {
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        let metric = Metric::named(path)?;
         self.metrics.get(&metric).cloned()
     }
 

@@ -29,7 +29,7 @@ impl Env for Now<'_> {
         if let Some(input) = path.strip_prefix("inputs.") {
             return self.plan.record.inputs.get(input).map(|bound| bound.value.clone());
         }
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        let metric = Metric::named(path)?;
         self.metrics.get(&metric).cloned()
     }
 

@@ -21,7 +21,7 @@ impl Env for Readings<'_> {
         if let Some(output) = path.strip_prefix("steps.") {
             return self.outputs.get(output).cloned();
         }
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == path)?;
+        let metric = Metric::named(path)?;
         self.metrics.get(&metric).cloned()
     }
 
@@ -40,7 +40,7 @@ pub(crate) struct Before<'a>(pub(crate) &'a BTreeMap<Metric, Value>);
 impl Env for Before<'_> {
     fn value(&self, path: &str) -> Option<Value> {
         let metric = path.strip_prefix("before.")?;
-        let metric = Metric::ALL.into_iter().find(|known| known.name() == metric)?;
+        let metric = Metric::named(metric)?;
         self.0.get(&metric).cloned()
     }
 

@@ -168,7 +168,7 @@ fn steady(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 
 impl Prospect for Outlook {
     fn out_of_reach(&self, name: &str, side: Side, bound: &Value) -> Option<String> {
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == name)?;
+        let metric = Metric::named(name)?;
         let limit = number(bound)?;
         let (_, now) = *self.points.get(&metric).filter(|_| self.current)?.back()?;
         let beyond = match side {

@@ -33,7 +33,7 @@ impl Scope for Names {
             "inputs.limit" => Some(Unit::Ratio),
             "steps.kill-idle.killed" => Some(Unit::Count),
             "steps.look.verdict" => Some(Unit::Text),
-            _ => Metric::ALL.into_iter().find(|metric| metric.name() == path).map(Metric::unit),
+            _ => Metric::named(path).map(Metric::unit),
         }
     }
     fn names(&self) -> Vec<String> {

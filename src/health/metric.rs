@@ -76,6 +76,11 @@ impl Metric {
         Self::Live,
     ];
 
+    /// The metric that conditions call `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
     /// Its name in conditions.
     pub const fn name(self) -> &'static str {
         match self {

@@ -81,7 +81,7 @@ impl Scope for Names {
             return Some(Unit::Truth);
         }
         let metric = path.strip_prefix("before.").filter(|_| self.before).unwrap_or(path);
-        Metric::ALL.into_iter().find(|known| known.name() == metric).map(Metric::unit)
+        Metric::named(metric).map(Metric::unit)
     }
 
     fn names(&self) -> Vec<String> {

@@ -484,7 +484,7 @@ impl<'f> Builder<'f> {
         }
         let dropped = |name: &str| {
             let metric = name.strip_prefix("before.").unwrap_or(name);
-            Metric::ALL.into_iter().any(|m| m.of_database() && m.name() == metric)
+            Metric::named(metric).is_some_and(Metric::of_database)
         };
         expr.without(&dropped).unwrap_or_else(live)
     }

@@ -98,8 +98,7 @@ fn required(text: &str, database: bool) -> Result<Expr, Stop> {
         let source = Source::new("--require", text);
         Stop::new(2, render(&source, &faults, console::colors_enabled_stderr()).trim_end().to_owned())
     })?;
-    let of_database =
-        |name: &&str| Metric::ALL.into_iter().any(|metric| metric.of_database() && metric.name() == *name);
+    let of_database = |name: &&str| Metric::named(name).is_some_and(Metric::of_database);
     if let Some(name) = expr.names().into_iter().find(of_database).filter(|_| !database) {
         let text = format!("error: --require: `{name}` is the database's, and --no-database leaves it alone");
         return Err(Stop::new(2, text));
